@@ -1,0 +1,51 @@
+"""ccremedy: find out why a Claude Code installation is broken, mend it, prove it, take it back.
+
+The names below are all that a remedy or an adapter may use. They are fetched on first use, so that
+`ccremedy --version` pays for none of them.
+"""
+
+from __future__ import annotations
+
+__version__ = "0.1.0"
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ccremedy.errors import Problem
+    from ccremedy.finding import Finding, Healthy, Option, Remedy, want
+    from ccremedy.machine import Adapter, Facts, Machine, Session
+    from ccremedy.resources import Block, Change, Line, Location
+    from ccremedy.shells import Profile
+
+_HOME = {
+    "Problem": "errors",
+    **dict.fromkeys(("Finding", "Healthy", "Option", "Remedy", "want"), "finding"),
+    **dict.fromkeys(("Adapter", "Facts", "Machine", "Session"), "machine"),
+    **dict.fromkeys(("Block", "Change", "Line", "Location"), "resources"),
+    "Profile": "shells",
+}
+
+__all__ = [
+    "Adapter",
+    "Block",
+    "Change",
+    "Facts",
+    "Finding",
+    "Healthy",
+    "Line",
+    "Location",
+    "Machine",
+    "Option",
+    "Problem",
+    "Profile",
+    "Remedy",
+    "Session",
+    "want",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME:
+        raise AttributeError(f"module 'ccremedy' has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f"ccremedy.{_HOME[name]}"), name)

@@ -1,0 +1,303 @@
+"""The one loop: diagnose, show, confirm, lock, look again, journal, write, prove, keep or take back.
+
+What it promises
+- Nothing is written before `apply`, `undo` or `recover` hold the lock and the journal says what is about to happen.
+- A change is written only while its resource has the value that was shown; otherwise the step is taken back (exit 8).
+- A step is kept only when a fresh look finds its changes on the disk and in fresh shells; otherwise it is taken back.
+- Whatever interrupts it (an error, Ctrl-C, kill -9, a power cut), the next command brings each step to before or after.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field, replace
+
+from ccremedy import errors, files, shells
+from ccremedy.errors import Drift, Problem, explain
+from ccremedy.finding import Finding, Healthy
+from ccremedy.journal import Journal, Run, Step
+from ccremedy.resources import DONE, DRIFTED, PENDING, Block, Change, Location
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from ccremedy.finding import Remedy
+    from ccremedy.machine import Machine
+    from ccremedy.shells import Answers
+
+    Ask = Callable[[Machine, Iterable[str], float], Answers]
+
+
+# ---- looking
+
+
+@dataclass
+class Diagnosis:
+    findings: list[Finding] = field(default_factory=list)
+    healthy: list[tuple[str, str]] = field(default_factory=list)  # (remedy, why there is nothing to do)
+    failed: list[tuple[str, Problem]] = field(default_factory=list)  # (remedy, why it could not tell)
+
+
+def diagnose(machine: Machine, remedies: Iterable[Remedy]) -> Diagnosis:
+    """What each remedy finds. Pure: nothing is written, no lock is taken, no process is started."""
+    result = Diagnosis()
+    for remedy in remedies:
+        if machine.adapter.name not in remedy.platforms:
+            result.healthy.append((remedy.id, remedy.unsupported))
+            continue
+        try:
+            for found in remedy.diagnose(machine):
+                if isinstance(found, Healthy):
+                    result.healthy.append((remedy.id, found.reason))
+                else:
+                    result.findings.append(replace(found, remedy=remedy.id))
+        except Problem as problem:
+            result.failed.append((remedy.id, problem))
+        except OSError as error:
+            where = str(error.filename or remedy.id)
+            result.failed.append((remedy.id, Problem(explain(error), where=where, code=errors.UNSUPPORTED)))
+    return result
+
+
+# ---- doing
+
+
+@dataclass
+class Result:
+    """What became of each change: "done", "failed", "refused", "drifted" or "undone"."""
+
+    run: Run
+    outcomes: dict[tuple[str, str, Change], str] = field(default_factory=dict)  # by remedy, finding and change
+    notes: list[str] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+
+    def say(self, finding: Finding, change: Change, outcome: str) -> None:
+        self.outcomes[finding.remedy, finding.id, change] = outcome
+
+
+@dataclass
+class Engine:
+    """Applies, takes back and recovers, on one machine with one journal."""
+
+    machine: Machine
+    journal: Journal
+    ask: Ask = shells.ask
+    timeout: float = 10.0
+
+    def apply(self, findings: Sequence[Finding], run: Run, remedies: dict[str, Remedy]) -> Result:
+        """Make the changes of each finding, finding by finding. The caller holds the lock."""
+        result = Result(run)
+        for finding in findings:
+            for change in finding.changes:
+                if change.refused:
+                    result.say(finding, change, "refused")
+            changes = [change for change in finding.changes if not change.refused]
+            try:
+                if changes:
+                    self._mend(finding, changes, result, remedies.get(finding.remedy))
+            except Problem as problem:
+                for change in changes:
+                    result.say(finding, change, "drifted" if isinstance(problem, Drift) else "failed")
+                result.problems.append(problem)
+        return result
+
+    def _mend(self, finding: Finding, changes: list[Change], result: Result, remedy: Remedy | None) -> None:
+        """One finding. A block that a fresh shell does not see is tried at the end of its file, then left out."""
+        before = self._ask(changes)
+        origin = {change: change for change in changes}
+        while changes:
+            wrong = self._try(result.run, finding.remedy, finding.id, changes, before, remedy)
+            if not wrong:
+                for change in changes:
+                    result.say(finding, origin[change], "done")
+                result.notes += shells.unanswered(changes, before)
+                return
+            retry: list[Change] = []
+            for change in changes:
+                moved = change.at_the_end() if change in wrong else change
+                if moved is None:
+                    result.say(finding, origin[change], "failed")
+                    result.problems.append(
+                        Problem(
+                            f"the change did not take effect and was taken back ({wrong[change]})",
+                            where=change.resource.path,
+                            todo=f"By hand: {change.by_hand}" if change.by_hand else "",
+                        )
+                    )
+                    continue
+                origin[moved] = origin[change]
+                retry.append(moved)
+            changes = retry
+
+    def _try(
+        self,
+        run: Run,
+        remedy_id: str,
+        finding_id: str,
+        changes: list[Change],
+        before: Answers,
+        remedy: Remedy | None = None,
+    ) -> dict[Change, str]:
+        """Write the changes and prove them. Where that fails, or anything interrupts, all are taken back.
+
+        Returns the changes that did not hold, each with the reason; empty where the step stands.
+        """
+        try:
+            step = self.journal.open_step(run, remedy_id, finding_id, changes)
+        except OSError as error:
+            raise Problem(f"the journal cannot be written: {explain(error)}", where=run.path) from None
+        try:
+            for index, change in enumerate(changes):
+                self._write(run, step, index, change)
+            wrong = self._prove(finding_id, changes, before, remedy)
+            if not wrong:
+                self.journal.keep(run, step)
+                return {}
+        except BaseException as error:
+            self._take_back(run, step, _why(error))
+            if isinstance(error, OSError):
+                raise Problem(explain(error), where=str(error.filename or changes[0].resource.path)) from None
+            raise
+        self._take_back(run, step, "; ".join(dict.fromkeys(wrong.values())))
+        return wrong
+
+    def _write(self, run: Run, step: Step, index: int, change: Change) -> None:
+        self.journal.doing(run, step, index)
+        now = change.resource.read()
+        status = change.status()
+        if status == DRIFTED:
+            raise Drift("is not as it was when this was planned", where=change.resource.path, todo="Look again")
+        if status == PENDING:
+            _set(change, now, change.after, step.scratch[index])
+
+    def _prove(
+        self, finding_id: str, changes: list[Change], before: Answers, remedy: Remedy | None
+    ) -> dict[Change, str]:
+        wrong = {change: "it is not on the disk" for change in changes if change.status() != DONE}
+        if before:
+            after = self._ask(changes)
+            unproven = shells.prove(self.machine, changes, before, after)
+            if unproven:  # something may change from one start to the next by itself
+                unproven = shells.prove(self.machine, changes, before, after, self._ask(changes))
+            wrong |= unproven
+        if not wrong and remedy is not None:
+            proposed = {
+                again.resource: again
+                for found in diagnose(self.machine, [remedy]).findings
+                if found.id == finding_id
+                for again in found.changes
+            }
+            for change in changes:
+                if change.resource in proposed:
+                    wrong[change] = "a fresh diagnosis finds it again"
+        return wrong
+
+    def _ask(self, changes: Iterable[Change]) -> Answers:
+        names = {change.resource.shell for change in changes if isinstance(change.resource, Block)}
+        return self.ask(self.machine, names, self.timeout) if names else {}
+
+    # ---- taking back
+
+    def _take_back(self, run: Run, step: Step, why: str) -> None:
+        """Set what the step has begun to `before`, last first. Problem (4) where something stands in the way."""
+        stuck: list[str] = []
+        for index in reversed(range(step.begun)):
+            change = step.changes[index]
+            try:
+                if step.scratch[index]:
+                    files.discard(step.scratch[index])
+                now, status = change.resource.read(), change.status()
+                if status == DRIFTED:
+                    raise Drift("has been edited since", where=change.resource.path)
+                if status == DONE:
+                    _set(change, now, change.before, step.scratch[index])
+                elif not change.resource.owns_folders(change.before):
+                    files.remove_folders(change.folders)
+            except Problem as problem:
+                stuck.append(f"{problem.where or change.resource.path} {problem.what}")
+            except OSError as error:
+                stuck.append(f"{change.resource.path}: {explain(error)}")
+        if stuck:
+            raise Problem(
+                f"what was begun could not be taken back whole: {'; '.join(stuck)}",
+                where=run.path,
+                todo="Look at these places, then run: ccremedy recover",
+                code=errors.INCOMPLETE,
+            )
+        try:
+            self.journal.back(run, step, why)
+        except OSError as error:
+            raise Problem(
+                f"all is as it was before, but that could not be written down ({explain(error)})",
+                where=run.path,
+                todo="Make room, then run: ccremedy recover",
+            ) from None
+
+    def recover(self) -> list[Step]:
+        """Take back every step that was interrupted. The caller holds the lock. Problem (4) as above."""
+        mended = []
+        for run in self.journal.sound_runs():
+            for step in reversed(run.steps):
+                if step.state == "open":
+                    self._take_back(run, step, "interrupted")
+                    mended.append(step)
+        return mended
+
+    def undo(self, target: Run, run: Run, only: int | None) -> Result:
+        """Take back a run, or change number `only` of it, last first, as a run of its own. The lock is held."""
+        result = Result(run)
+        kept = target.kept()
+        for step, index in reversed(kept if only is None else [kept[only - 1]]):
+            change = step.changes[index]
+            finding = Finding(step.finding, "", remedy=step.remedy)
+            try:
+                result.notes += self._undo_one(target, run, step, index)
+                result.say(finding, change, "undone")
+            except Problem as problem:
+                result.say(finding, change, "drifted" if isinstance(problem, Drift) else "failed")
+                result.problems.append(problem)
+        return result
+
+    def _undo_one(self, target: Run, run: Run, step: Step, index: int) -> list[str]:
+        """Take one change back, and say what was found in its place."""
+        change = step.changes[index]
+        notes: list[str] = []
+        if change.status() != PENDING:
+            inverse = [replace(each, folders=change.folders) for each in change.resource.inverse(change)]
+            if len(inverse) == 1 and inverse[0].status() == DRIFTED:
+                raise Drift("has been edited since, and was left as it is", where=str(change.resource))
+            for each in inverse:
+                if why := each.resource.obstacle():
+                    raise Problem(why, where=change.resource.path, todo=f"By hand: {change.sentence()}, the other way")
+            wrong = self._try(run, step.remedy, step.finding, inverse, {})
+            if wrong:
+                raise Problem(next(iter(wrong.values())), where=change.resource.path)
+            if isinstance(change.resource, Location) and len(inverse) > 1:
+                notes = _newcomers(change.resource, inverse)
+        self.journal.undone(target, step, index, run.number)
+        return notes
+
+
+def _set(change: Change, now: str | None, value: str | None, scratch: str) -> None:
+    """Write the value, with the directories that it needs; the ones made for the other value go with it."""
+    resource = change.resource
+    files.make_folders(resource.folders(value), resource.FOLDER_MODE)
+    resource.write(now, value, scratch)
+    if not resource.owns_folders(value):
+        files.remove_folders(change.folders)
+
+
+def _newcomers(location: Location, inverse: list[Change]) -> list[str]:
+    """What had appeared where something came back: merged into it, or, where the names are taken, kept aside."""
+    aside = inverse[0].resource
+    assert isinstance(aside, Location)
+    files.remove_empty(aside.aside)
+    merged = [f"kept {each.resource.aside}" for each in inverse[2:] if isinstance(each.resource, Location)]
+    left = [f"a newer {os.path.join(location.path, name)} is in {aside.aside}" for name in files.tree(aside.aside)]
+    return merged + left
+
+
+def _why(error: BaseException) -> str:
+    """For the journal: what kind of thing happened. Not its text, which may quote a file."""
+    return type(error).__name__

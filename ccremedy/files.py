@@ -1,0 +1,481 @@
+"""Every touch of the file system. No other module opens, writes, renames or syncs anything.
+
+What it promises
+- A file is replaced as a whole or not at all, and keeps its mode, owner, group, extended attributes, ACL and
+  inode flags. A symbolic link stays a link; the file behind it is replaced.
+- When a call returns, its effect survives a power cut: the file is synced before the rename, the directory after.
+- A target that cannot keep these promises is refused by `obstacle`, before anything is planned.
+- Nothing that a user wrote is ever deleted: `move` never overwrites, `replace` compares first.
+
+All system calls go through this module's names `os` and `renameat2`, so that a sweep can stand in their place and
+kill the process, fail the call or record it (tests/sweep.py).
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+
+from ccremedy.errors import UNSUPPORTED, Drift, Problem, explain
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+LIMIT = 16 * 2**20  # bytes; no start-up file or npmrc of a person comes near it
+_IMMUTABLE, _APPEND_ONLY = 0x10, 0x20  # linux/fs.h: FS_IMMUTABLE_FL, FS_APPEND_FL
+_COPIED_FLAGS = 0x4 | 0x8 | 0x40 | 0x80 | 0x800000  # compr, sync, nodump, noatime, nocow: a user may set these
+
+
+# ---- reading
+
+
+def read(path: str, limit: int = LIMIT) -> bytes | None:
+    """The bytes of a regular file; None where there is nothing. Problem for anything else, or beyond `limit` bytes."""
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a FIFO must not make us wait
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise _unreadable(path, error) from None
+    try:
+        found = os.fstat(handle)
+        if not stat.S_ISREG(found.st_mode):
+            raise Problem(f"is {kind(found.st_mode)}, not a file", where=path, code=UNSUPPORTED)
+        if found.st_size > limit:
+            raise Problem(_too_large(found.st_size, limit), where=path, code=UNSUPPORTED)
+        # Not to the size that stat told: files in /proc say 0.
+        parts: list[bytes] = []
+        while len(part := os.read(handle, 1 << 20)) > 0:
+            parts.append(part)
+        return b"".join(parts)
+    except OSError as error:
+        raise _unreadable(path, error) from None
+    finally:
+        os.close(handle)
+
+
+def read_start(path: str, size: int) -> bytes:
+    """At most the first `size` bytes; empty where there is no readable regular file."""
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return b""
+    try:
+        return os.read(handle, size) if stat.S_ISREG(os.fstat(handle).st_mode) else b""
+    except OSError:
+        return b""
+    finally:
+        os.close(handle)
+
+
+def names(path: str) -> list[str]:
+    """The sorted names in a directory; empty where there is none."""
+    try:
+        return sorted(os.listdir(path))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        raise _unreadable(path, error) from None
+
+
+def tree(folder: str, inside: str = "") -> list[str]:
+    """What is not a directory below `folder`, as relative paths."""
+    found = []
+    for name in names(os.path.join(folder, inside)):
+        part = os.path.join(inside, name)
+        entry = status(os.path.join(folder, part), follow=False)
+        below = entry is not None and stat.S_ISDIR(entry.st_mode)
+        found += tree(folder, part) if below else [part]
+    return found
+
+
+def status(path: str, follow: bool = True) -> os.stat_result | None:
+    """`stat` (or `lstat`), None where there is nothing (a dangling link included, when following)."""
+    try:
+        return os.stat(path) if follow else os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            return None
+        raise _unreadable(path, error) from None
+
+
+def can_write(path: str) -> bool:
+    """Whether the kernel would let us create entries in this directory: asked, not guessed from mode bits."""
+    return os.access(path, os.W_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids)
+
+
+def executable(path: str) -> bool:
+    found = status(path)
+    return found is not None and stat.S_ISREG(found.st_mode) and os.access(path, os.X_OK)
+
+
+def resolve(path: str) -> str:
+    """The path behind symbolic links in the last component. Not `realpath`: that swallows errors of lstat."""
+    for _ in range(40):
+        found = status(path, follow=False)
+        if found is None or not stat.S_ISLNK(found.st_mode):
+            return path
+        try:
+            path = os.path.join(os.path.dirname(path), os.readlink(path))
+        except OSError as error:
+            raise _unreadable(path, error) from None
+    raise Problem("is a link that leads back to itself", where=path, code=UNSUPPORTED)
+
+
+def existing_parent(path: str) -> str:
+    """The nearest directory above `path` that exists."""
+    parent = os.path.dirname(path)
+    while status(parent) is None and parent != os.path.dirname(parent):
+        parent = os.path.dirname(parent)
+    return parent
+
+
+def missing_folders(path: str) -> tuple[str, ...]:
+    """The directories above `path` that a write would have to make, outermost first."""
+    made, folder = [], os.path.dirname(path)
+    while status(folder, follow=False) is None:
+        made.append(folder)
+        folder = os.path.dirname(folder)
+    return tuple(reversed(made))
+
+
+def is_mount(path: str) -> bool:
+    """Whether a rename of this directory would fail: it is where another file system begins."""
+    here, above = status(path), status(os.path.dirname(os.path.abspath(path)))
+    return here is not None and above is not None and (here.st_dev != above.st_dev or os.path.ismount(path))
+
+
+def working_folder() -> str:
+    try:
+        return os.getcwd()
+    except OSError:  # deleted under us
+        return ""
+
+
+def kind(mode: int) -> str:
+    if stat.S_ISDIR(mode):
+        return "a directory"
+    return "a link" if stat.S_ISLNK(mode) else "a device, socket or pipe"
+
+
+# ---- what stands in the way
+
+
+def obstacle(path: str, limit: int = LIMIT) -> str:
+    """Why we must not replace this file ('' if we may), as the end of a sentence that begins with its path."""
+    try:
+        target = resolve(path)
+        found = status(target, follow=False)
+        if found is None:
+            return _creation_obstacle(path, target)
+        if not stat.S_ISREG(found.st_mode):
+            return f"is {kind(found.st_mode)}, not a file"
+        if found.st_size > limit:
+            return _too_large(found.st_size, limit)
+        if found.st_uid != os.geteuid():
+            return f"belongs to {_owner(found.st_uid)}, not to you"
+        if found.st_nlink > 1:
+            return f"has {found.st_nlink} hard links, and replacing it would part them"
+        if not found.st_mode & stat.S_IWUSR:
+            return f"is read-only (mode {stat.S_IMODE(found.st_mode):04o})"
+        if _flags(target) & (_IMMUTABLE | _APPEND_ONLY):
+            return "is immutable (chattr +i or +a)"
+        if not os.access(target, os.R_OK):
+            return "cannot be read"
+        return _folder_obstacle(os.path.dirname(target))
+    except Problem as problem:
+        return problem.what
+
+
+def move_obstacle(path: str) -> str:
+    """Why we must not rename this entry ('' if we may)."""
+    found = status(path, follow=False)
+    if found is None:
+        return ""
+    if found.st_uid != os.geteuid():
+        return f"belongs to {_owner(found.st_uid)}, not to you"
+    if stat.S_ISDIR(found.st_mode) and is_mount(path):
+        return "is a mount point, which cannot be renamed"
+    if not stat.S_ISLNK(found.st_mode) and _flags(path) & (_IMMUTABLE | _APPEND_ONLY):
+        return "is immutable (chattr +i or +a)"
+    return _folder_obstacle(os.path.dirname(path))
+
+
+def _creation_obstacle(path: str, target: str) -> str:
+    if target != path:
+        return f"is a link to {target}, which does not exist"
+    folder = existing_parent(target)
+    found = status(folder)
+    if found is None or not stat.S_ISDIR(found.st_mode):
+        return f"cannot be created, because {folder} is not a directory"
+    return _folder_obstacle(folder)
+
+
+def _folder_obstacle(folder: str) -> str:
+    if not can_write(folder):
+        return f"cannot be written, because {folder} does not let you create files"
+    if _flags(folder) & (_IMMUTABLE | _APPEND_ONLY):
+        return f"cannot be written, because {folder} is immutable (chattr +i or +a)"
+    return ""
+
+
+# ---- writing
+
+
+def replace(path: str, before: bytes | None, after: bytes | None, scratch: str) -> None:
+    """Make the file's bytes `after`, if they are `before` now (None: there is no file). Drift otherwise.
+
+    `scratch` is a name in the same directory as the file behind `path`; it is left behind only by a crash,
+    and `discard` takes it away. OSError where the file system refuses.
+    """
+    target = resolve(path)
+    if after is None:
+        if read(target) != before:
+            raise Drift("changed while we were working", where=path)
+        if before is not None:
+            os.unlink(target)  # nothing in it but what we wrote ourselves
+            sync_folder(os.path.dirname(target))
+        return
+    model = status(target, follow=False)
+    handle = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            _write_all(handle, after)
+            if model is None:
+                os.fchmod(handle, 0o644 & ~_umask())
+            else:
+                _copy_metadata(target, model, handle)
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+        if read(target) != before:
+            raise Drift("changed while we were working", where=path)
+        os.rename(scratch, target)
+    except BaseException:
+        discard(scratch)
+        raise
+    sync_folder(os.path.dirname(target))
+
+
+def move(source: str, destination: str) -> None:
+    """Rename within one file system, never over something that exists."""
+    renameat2(source, destination)
+    sync_folder(os.path.dirname(destination))
+    if os.path.dirname(source) != os.path.dirname(destination):
+        sync_folder(os.path.dirname(source))
+
+
+def make_folders(folders: tuple[str, ...], mode: int = 0o777) -> None:
+    """Make each directory, outermost first, if it is not there; durable when this returns."""
+    for folder in folders:
+        try:
+            os.mkdir(folder, mode)
+        except FileExistsError:
+            continue
+        sync_folder(os.path.dirname(folder))
+
+
+def remove_folders(folders: tuple[str, ...]) -> None:
+    """Remove directories that we made, innermost first, as far as they are empty."""
+    for folder in reversed(folders):
+        try:
+            os.rmdir(folder)
+        except OSError as error:
+            if error.errno in (errno.ENOENT, errno.ENOTEMPTY, errno.EEXIST, errno.EBUSY):
+                continue
+            raise
+        sync_folder(os.path.dirname(folder))
+
+
+def remove_empty(folder: str) -> None:
+    """Remove the empty directories in a tree, itself included."""
+    for name in names(folder):
+        if os.path.isdir(os.path.join(folder, name)) and not os.path.islink(os.path.join(folder, name)):
+            remove_empty(os.path.join(folder, name))
+    remove_folders((folder,))
+
+
+def append(path: str, data: bytes, keep: int) -> None:
+    """Cut the file (mode 0600) to its first `keep` bytes, add `data`, and sync it.
+
+    `keep` drops what a crash left of an earlier append; a file that this call creates is not durable before its
+    directory is synced too.
+    """
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        os.ftruncate(handle, keep)
+        os.lseek(handle, 0, os.SEEK_END)
+        _write_all(handle, data)
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def write_new(path: str, data: bytes) -> None:
+    """A file of our own (a plan), mode 0600, replacing an earlier one as a whole."""
+    scratch = f"{path}.ccremedy-new"
+    discard(scratch)
+    replace(path, read(path), data, scratch)
+    os.chmod(resolve(path), 0o600)
+
+
+def discard(path: str) -> None:
+    """Remove a scratch file of ours, if there is one."""
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        return
+
+
+def sync_folder(folder: str) -> None:
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def renameat2(source: str, destination: str) -> None:
+    """Rename that fails with EEXIST rather than overwrite."""
+    import ctypes  # only apply and undo move anything
+
+    call = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if call is not None:
+        at_cwd, no_replace = -100, 1
+        if call(at_cwd, os.fsencode(source), at_cwd, os.fsencode(destination), no_replace) == 0:
+            return
+        code = ctypes.get_errno()
+        if code not in (errno.EINVAL, errno.ENOSYS):  # a file system or kernel without the flag
+            raise OSError(code, os.strerror(code), source, None, destination)
+    if os.path.lexists(destination):
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), destination)
+    os.rename(source, destination)
+
+
+# ---- a throw-away copy of a configuration directory, for a shell that writes into its own
+
+
+def shadow(folder: str, name: str) -> str:
+    """A temporary directory that looks like `folder`, with `name` in it as a real directory. The caller removes it.
+
+    Entries are links to the real ones, except plain files of fewer than 64 KiB in `name`, which are copied:
+    fish rewrites its variables through links.
+    """
+    import tempfile
+
+    top = tempfile.mkdtemp(prefix="ccremedy-")
+    for entry in names(folder):
+        if entry != name:
+            os.symlink(os.path.join(folder, entry), os.path.join(top, entry))
+    os.mkdir(os.path.join(top, name))
+    for entry in names(os.path.join(folder, name)):
+        source, copy = os.path.join(folder, name, entry), os.path.join(top, name, entry)
+        found = status(source)
+        if found is not None and stat.S_ISREG(found.st_mode) and found.st_size < 1 << 16:
+            with open(copy, "wb") as out:
+                out.write(read(source) or b"")
+        else:
+            os.symlink(source, copy)
+    return top
+
+
+def remove_shadow(top: str) -> None:
+    import shutil
+
+    shutil.rmtree(top, ignore_errors=True)
+
+
+# ---- details
+
+
+def _write_all(handle: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(handle, view) :]
+
+
+def _copy_metadata(target: str, model: os.stat_result, handle: int) -> None:
+    """Owner, group, mode, extended attributes (with them ACL and security label) and inode flags of `target`."""
+    new = os.fstat(handle)
+    if (new.st_uid, new.st_gid) != (model.st_uid, model.st_gid):
+        os.fchown(handle, model.st_uid, model.st_gid)
+    os.fchmod(handle, stat.S_IMODE(model.st_mode))
+    wanted = {name: os.getxattr(target, name) for name in _attributes(target)}
+    present = {name: os.getxattr(handle, name) for name in _attributes(handle)}
+    for name in present.keys() - wanted.keys():  # a default ACL of the directory, say
+        os.removexattr(handle, name)
+    for name, value in wanted.items():
+        if present.get(name) != value:
+            os.setxattr(handle, name, value)
+    _copy_flags(target, handle)
+
+
+def _attributes(file: str | int) -> list[str]:
+    try:
+        return os.listxattr(file)
+    except OSError as error:
+        if error.errno == errno.ENOTSUP:
+            return []
+        raise
+
+
+def _flags(path: str) -> int:
+    """Inode flags (chattr), 0 where there are none to be had."""
+    import fcntl
+
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return 0
+    try:
+        return int.from_bytes(fcntl.ioctl(handle, 0x80086601, bytes(8))[:4], "little")  # FS_IOC_GETFLAGS
+    except OSError:
+        return 0
+    finally:
+        os.close(handle)
+
+
+def _copy_flags(target: str, handle: int) -> None:
+    import fcntl
+
+    flags = _flags(target) & _COPIED_FLAGS
+    if flags:
+        # No promise broken where the file system has no such flag: then the original could not have had it.
+        fcntl.ioctl(handle, 0x40086602, flags.to_bytes(8, "little"))  # FS_IOC_SETFLAGS
+
+
+def _umask() -> int:
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
+
+
+def _owner(uid: int) -> str:
+    try:
+        import pwd
+
+        return pwd.getpwuid(uid).pw_name
+    except (ImportError, KeyError):
+        return f"user {uid}"
+
+
+def _too_large(size: int, limit: int) -> str:
+    return f"is too large to be edited safely ({size / 2**20:.0f} MB; the limit is {limit / 2**20:.0f} MB)"
+
+
+def _unreadable(path: str, error: OSError) -> Problem:
+    return Problem(f"cannot be read: {explain(error)}", where=path, code=UNSUPPORTED)
+
+
+def walk_up(path: str) -> Iterator[str]:
+    """`path` and each directory above it, innermost first."""
+    while True:
+        yield path
+        parent = os.path.dirname(path)
+        if parent == path:
+            return
+        path = parent

@@ -1,0 +1,191 @@
+"""What can be asked of a machine. Read only: a remedy is only ever handed a Machine.
+
+`Machine.here()` is this one. Tests make others over a scratch `root`, with the same code: only where the system's own
+files are looked for (`/proc`, `/etc`, `/usr/bin`) differs.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass, field
+
+from ccremedy import files
+from ccremedy.errors import UNSUPPORTED, Problem
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from ccremedy.resources import Change
+    from ccremedy.shells import Profile
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What an adapter recognises its platform by."""
+
+    system: str  # sys.platform
+    env: Mapping[str, str]
+    root: str  # "/" or, in tests, a directory that stands for it
+    cwd: str = ""  # '' where the working directory is gone
+
+    def text(self, path: str) -> str:
+        """The text of a system file, '' where there is none."""
+        return files.read_start(self.under(path), 1 << 16).decode("utf-8", "replace")
+
+    def under(self, path: str) -> str:
+        return os.path.join(self.root, path.lstrip("/"))
+
+
+class Adapter:
+    """One platform: its facts, and how an intent becomes changes there. Derive from this in `platforms/NAME.py`."""
+
+    name = ""
+    unsupported = ""  # why ccremedy cannot work here; '' where it can
+
+    def priority(self, facts: Facts) -> int:
+        """0: this is not my platform. The highest number wins."""
+        raise NotImplementedError
+
+    def state_folder(self, facts: Facts) -> str:
+        raise NotImplementedError
+
+    def windows_folders(self, facts: Facts) -> tuple[str, ...]:
+        """Where the drives of a Windows around us are mounted."""
+        return ()
+
+    def shells(self, facts: Facts) -> dict[str, str]:
+        """The installed shells that we know, by name, with the program's absolute path."""
+        raise NotImplementedError
+
+    def persist_path(self, machine: Machine, name: str, folder: str, expect: str) -> Iterator[Change]:
+        """The changes after which every new shell finds `folder` on its PATH, ahead of Windows' own."""
+        raise NotImplementedError
+
+    def processes(self, facts: Facts) -> Iterator[tuple[int, str]]:
+        """(pid, start time) of each process, the start time as the platform's Claude Code writes it."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Session:
+    """A Claude Code session that is alive."""
+
+    pid: int
+    folder: str  # where it works
+    status: str  # "idle", "busy", "unknown"
+
+    def __str__(self) -> str:
+        return f"session {self.pid} ({self.status}, in {self.folder or 'an unknown directory'})"
+
+
+@dataclass(frozen=True)
+class Machine:
+    home: str
+    adapter: Adapter
+    facts: Facts
+    shells: Mapping[str, str]  # installed shells: name to absolute path
+    options: Mapping[str, bool] = field(default_factory=dict)
+
+    @classmethod
+    def here(cls, options: Mapping[str, bool] | None = None) -> Machine:
+        """This machine, for the user that we run as. Problem (6) where there is no home that we may touch."""
+        from ccremedy import registry
+
+        facts = Facts(sys.platform, dict(os.environ), "/", files.working_folder())
+        adapter = registry.adapter(facts)
+        if adapter.unsupported:
+            raise Problem(adapter.unsupported, where=adapter.name, code=UNSUPPORTED)
+        return cls(own_home(facts.env), adapter, facts, adapter.shells(facts), options or {})
+
+    @property
+    def env(self) -> Mapping[str, str]:
+        return self.facts.env
+
+    def path(self, *parts: str) -> str:
+        """A path below the home directory."""
+        return os.path.join(self.home, *parts)
+
+    def system(self, path: str) -> str:
+        """A path of the system's own, below the root."""
+        return self.facts.under(path)
+
+    def tilde(self, path: str) -> str:
+        """`path` as a person writes it."""
+        return "~" + path[len(self.home) :] if path == self.home or path.startswith(self.home + "/") else path
+
+    def search_path(self) -> list[str]:
+        return [folder for folder in self.env.get("PATH", "").split(":") if os.path.isabs(folder)]
+
+    def which(self, program: str, folders: list[str] | None = None) -> str:
+        """The first executable of this name on PATH, '' where there is none. Links are not resolved."""
+        for folder in self.search_path() if folders is None else folders:
+            candidate = os.path.join(folder, program)
+            if files.executable(candidate):
+                return candidate
+        return ""
+
+    def windows_folders(self) -> tuple[str, ...]:
+        return self.adapter.windows_folders(self.facts)
+
+    def is_windows(self, path: str) -> bool:
+        """Whether this path, or what it links to, lies on a drive of the Windows around us."""
+        return any(
+            where.startswith(folder.rstrip("/") + "/")
+            for where in (path, os.path.realpath(path))
+            for folder in self.windows_folders()
+        )
+
+    def profiles(self) -> list[Profile]:
+        """The start-up files of each installed shell, in which a block takes effect."""
+        from ccremedy import shells
+
+        return shells.profiles(self)
+
+    def persist_path(self, name: str, folder: str, expect: str) -> Iterator[Change]:
+        return self.adapter.persist_path(self, name, folder, expect)
+
+    # ---- Claude Code's own files (research: claude-code-facts §3)
+
+    def claude_folder(self) -> str:
+        """Where Claude Code keeps its files. Problem (6) where CLAUDE_CONFIG_DIR is not what it was meant to be."""
+        configured = self.env.get("CLAUDE_CONFIG_DIR", "")
+        if configured and not os.path.isabs(configured):
+            raise Problem(
+                f"is “{configured}”, which Claude Code reads as a path below whatever directory it is started in",
+                where="CLAUDE_CONFIG_DIR",
+                todo="Set it to an absolute path (~ is not expanded), or unset it",
+                code=UNSUPPORTED,
+            )
+        return os.path.normpath(configured) if configured else self.path(".claude")
+
+    def claude_state(self) -> str:
+        """The global state file: beside the default folder, but inside a configured one."""
+        inside = bool(self.env.get("CLAUDE_CONFIG_DIR"))
+        return os.path.join(self.claude_folder() if inside else self.home, ".claude.json")
+
+    def sessions(self) -> list[Session]:
+        """The live sessions that use this configuration: Claude's own register, checked against the processes."""
+        from ccremedy import sessions
+
+        return sessions.live(self)
+
+
+def own_home(env: Mapping[str, str]) -> str:
+    """HOME, if it is a directory of the user that we run as. sudo often keeps another user's."""
+    home = env.get("HOME", "")
+    if not os.path.isabs(home):
+        what = "is not set" if not home else f"is “{home}”, which is not an absolute path"
+        raise Problem(what, where="HOME", todo="Set it to your home directory, then try again", code=UNSUPPORTED)
+    found = files.status(home)
+    if found is None:
+        raise Problem("is not there", where=home, todo="Set HOME to your home directory", code=UNSUPPORTED)
+    if found.st_uid != os.geteuid():
+        raise Problem(
+            "is the home directory of another user than the one that ccremedy runs as",
+            where=home,
+            todo="Run ccremedy as its owner, without sudo",
+            code=UNSUPPORTED,
+        )
+    return os.path.normpath(home)

@@ -1,0 +1,118 @@
+"""Plan files: what `plan` saw and proposed, so that `apply --plan` does exactly that or nothing.
+
+A plan is an expectation, not a program: nothing in it is executed. `apply --plan` diagnoses again, and goes on only if
+the machine proposes the very same changes to the very same targets. A forged plan can therefore do no more than fail.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import time
+
+from ccremedy import __version__, files
+from ccremedy.errors import UNSUPPORTED, USAGE, Drift, Problem
+from ccremedy.resources import change_from_json
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from ccremedy.finding import Finding
+    from ccremedy.journal import Run
+    from ccremedy.machine import Machine
+
+_LIMIT = 1 << 20
+_SHAPE: dict[str, type] = {
+    "schema": int, "plan": str, "created": str, "ccremedy": str, "platform": str, "home": str, "remedies": list,
+    "options": list, "changes": list,
+}  # fmt: skip
+
+
+def make(machine: Machine, remedies: list[str], findings: list[Finding]) -> dict[str, Any]:
+    return {
+        "schema": 1,
+        "plan": os.urandom(8).hex(),
+        "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "ccremedy": __version__,
+        "platform": machine.adapter.name,
+        "home": machine.home,
+        "remedies": remedies,
+        "options": sorted(name for name, chosen in machine.options.items() if chosen),
+        "changes": proposal(findings),
+    }
+
+
+def proposal(findings: list[Finding]) -> list[dict[str, Any]]:
+    return [
+        {
+            "remedy": finding.remedy,
+            "finding": finding.id,
+            "target": change.resource.fingerprint(),
+            **change.to_json(),
+        }
+        for finding in findings
+        for change in finding.changes
+        if not change.refused
+    ]
+
+
+def write(path: str, plan: dict[str, Any]) -> None:
+    """To a file (0600), or to standard output for "-". Problem where the file cannot be written."""
+    text = json.dumps(plan, indent=2) + "\n"
+    if path == "-":
+        print(text, end="")
+        return
+    path = os.path.abspath(path)
+    if why := files.obstacle(path):
+        raise Problem(why, where=path, todo="Choose another file", code=UNSUPPORTED)
+    files.write_new(path, text.encode())
+
+
+def load(path: str) -> dict[str, Any]:
+    """A plan that `make` made. Problem (2) where it is not one, (6) where others could have written it."""
+    path = os.path.abspath(path)
+    found = files.status(path)
+    if found is None:
+        raise Problem("there is no such plan", where=path, code=USAGE)
+    if found.st_uid not in (0, os.geteuid()) or stat.S_IMODE(found.st_mode) & 0o022:
+        raise Problem(
+            "could have been written by another user", where=path, todo=f"Run: chmod go-w {path}", code=UNSUPPORTED
+        )
+    try:
+        plan = json.loads(files.read(path, _LIMIT) or b"")
+    except (ValueError, RecursionError):
+        raise Problem(
+            "is not a plan: it does not parse as JSON", where=path, todo="Make a new one", code=USAGE
+        ) from None
+    if not isinstance(plan, dict) or plan.keys() != _SHAPE.keys():
+        raise Problem("is not a plan: other keys than a plan has", where=path, todo="Make a new one", code=USAGE)
+    if plan["schema"] != 1 or not all(type(plan[key]) is kind for key, kind in _SHAPE.items()):
+        raise Problem("is not a plan of this version", where=path, todo="Make a new one", code=USAGE)
+    if not all(isinstance(each, str) for each in (*plan["remedies"], *plan["options"])):
+        raise Problem("is not a plan: a remedy or option is no text", where=path, todo="Make a new one", code=USAGE)
+    try:
+        for change in plan["changes"]:
+            change_from_json(change)
+    except (Problem, TypeError, KeyError):
+        raise Problem(
+            "is not a plan: a change in it cannot be", where=path, todo="Make a new one", code=USAGE
+        ) from None
+    return plan
+
+
+def check(plan: dict[str, Any], machine: Machine, findings: list[Finding], runs: list[Run]) -> None:
+    """Drift (8) unless this plan was not used before and is what this machine proposes now."""
+    again = "Make a new plan"
+    for run in runs:
+        if run.plan == plan["plan"]:
+            raise Drift(f"was already carried out, as run {run.number}", where="the plan", todo=again)
+    if (plan["home"], plan["platform"]) != (machine.home, machine.adapter.name):
+        raise Drift("was made for another home directory or platform", where="the plan", todo=again)
+    now = proposal(findings)
+    for planned, current in zip(plan["changes"], now):
+        if planned != current:
+            raise Drift("has changed since the plan was made", where=str(planned.get("path")), todo=again)
+    if len(plan["changes"]) != len(now):
+        raise Drift("this machine needs other changes than when the plan was made", todo=again)

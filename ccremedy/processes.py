@@ -1,0 +1,47 @@
+"""The only module that starts a process. No shell strings, no PATH lookups, always a time limit."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+from dataclasses import dataclass
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+
+@dataclass(frozen=True)
+class Outcome:
+    code: int  # as subprocess has it: negative for a signal
+    out: bytes
+    err: bytes
+    timed_out: bool = False
+
+
+def run(argv: Sequence[str], env: Mapping[str, str], timeout: float, cwd: str = "/") -> Outcome:
+    """Run an absolute program to its end with exactly this environment and nothing to read.
+
+    After `timeout` seconds the whole process group is killed; what it had printed by then is kept.
+    """
+    with subprocess.Popen(
+        argv,
+        env=dict(env),
+        cwd=cwd,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,  # its own group to kill, and no terminal to grab
+    ) as process:
+        try:
+            out, err = process.communicate(timeout=timeout)
+            return Outcome(process.returncode, out, err)
+        except BaseException as error:
+            with contextlib.suppress(ProcessLookupError):  # it ended just now
+                os.killpg(process.pid, signal.SIGKILL)
+            out, err = process.communicate()
+            if isinstance(error, subprocess.TimeoutExpired):
+                return Outcome(process.returncode, out, err, timed_out=True)
+            raise

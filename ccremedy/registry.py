@@ -1,0 +1,127 @@
+"""Finds remedies and adapters; nobody imports one by name.
+
+The built-in ones are the modules of `ccremedy.remedies` and `ccremedy.platforms` whose names do not start with an
+underscore. In an installation these are sub-packages; in a checkout they stand beside `ccremedy/`, and are loaded
+from there under the same names, so a bare clone works with nothing installed. Third parties register a `Remedy`
+class under the entry-point group `ccremedy.remedies`, its name being the remedy's id.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from ccremedy import files
+from ccremedy.errors import UNSUPPORTED, USAGE, Problem
+from ccremedy.finding import Remedy
+from ccremedy.machine import Adapter
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import ModuleType
+    from typing import TypeVar
+
+    from ccremedy.machine import Facts
+
+    Kind = TypeVar("Kind")
+
+
+def adapter(facts: Facts) -> Adapter:
+    """The adapter that claims this machine most firmly. Problem (6) where none does."""
+    adapters = [made for module in _modules("platforms") if (made := _derived(module, Adapter)) is not None]
+    best = max(adapters, key=lambda each: each.priority(facts))
+    if not best.priority(facts):
+        raise Problem(f"ccremedy does not know the platform “{facts.system}”", code=UNSUPPORTED)
+    return best
+
+
+def remedies() -> dict[str, Remedy]:
+    """Every remedy by its id, in the order of the ids."""
+    found: dict[str, Remedy] = {}
+    for module in _modules("remedies"):
+        remedy = _derived(module, Remedy)
+        if remedy is not None:
+            remedy.id = module.__name__.rpartition(".")[2].replace("_", "-")
+            found[remedy.id] = remedy
+    for name, remedy in _third_party():
+        remedy.id = name
+        found.setdefault(name, remedy)
+    return dict(sorted(found.items()))
+
+
+def remedy(name: str) -> Remedy:
+    """The remedy of this id. Problem (2), with the nearest ids, where there is none."""
+    known = remedies()
+    if name not in known:
+        raise Problem(f"there is no remedy “{name}”", todo=suggest(name, known), code=USAGE)
+    return known[name]
+
+
+def suggest(word: str, known: dict[str, object] | list[str] | dict[str, Remedy]) -> str:
+    from difflib import get_close_matches
+
+    near = get_close_matches(word, list(known), n=2)
+    return f"Did you mean {' or '.join(near)}?" if near else f"Known: {', '.join(known)}"
+
+
+def _modules(family: str) -> Iterator[ModuleType]:
+    package = _package(family)
+    for folder in package.__path__:
+        for name in files.names(folder):
+            if name.endswith(".py") and not name.startswith("_"):
+                yield _import(f"{package.__name__}.{name[:-3]}")
+
+
+def _package(family: str) -> ModuleType:
+    try:
+        return _import(f"ccremedy.{family}")
+    except ModuleNotFoundError:
+        from importlib.util import module_from_spec, spec_from_file_location
+
+        name = f"ccremedy.{family}"
+        folder = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), family)
+        spec = spec_from_file_location(name, os.path.join(folder, "__init__.py"), submodule_search_locations=[folder])
+        if spec is None or spec.loader is None or not files.status(folder):
+            raise
+        sys.modules[name] = package = module_from_spec(spec)
+        spec.loader.exec_module(package)
+        return package
+
+
+def _import(name: str) -> ModuleType:
+    __import__(name)
+    return sys.modules[name]
+
+
+def _derived(module: ModuleType, base: type[Kind]) -> Kind | None:
+    """An instance of the one class in `module` that derives from `base`."""
+    for value in vars(module).values():
+        if isinstance(value, type) and issubclass(value, base) and value.__module__ == module.__name__:
+            return value()
+    return None
+
+
+def _third_party() -> Iterator[tuple[str, Remedy]]:
+    """Remedies of other distributions. Looked for without `importlib.metadata`, unless there are any (50 ms)."""
+    mark = b"[ccremedy.remedies]"
+    for folder in sys.path:
+        for name in files.names(folder) if os.path.isabs(folder) and os.path.isdir(folder) else []:
+            entry_points = os.path.join(folder, name, "entry_points.txt")
+            if name.endswith((".dist-info", ".egg-info")) and mark in files.read_start(entry_points, 1 << 16):
+                break
+        else:
+            continue
+        break
+    else:
+        return
+    from importlib.metadata import entry_points as all_entry_points
+
+    for point in all_entry_points(group="ccremedy.remedies"):
+        try:
+            made = point.load()()
+        except Exception as error:  # noqa: BLE001 - somebody else's bug must not take our own remedies down
+            print(f"ccremedy: remedy “{point.name}” of another package does not load: {error}", file=sys.stderr)
+            continue
+        if isinstance(made, Remedy):
+            yield point.name, made

@@ -1,0 +1,184 @@
+"""What a person reads and what a program reads, of the same facts. Everything foreign is redacted here, once."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass, field
+
+from ccremedy.errors import Problem
+from ccremedy.redact import redact, visible
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from ccremedy.finding import Finding
+    from ccremedy.machine import Machine
+    from ccremedy.resources import Change
+
+SCHEMA = 1
+MARKS = {"error": ("✗", "31"), "warning": ("!", "33"), "info": ("·", "36"), "ok": ("✓", "32")}
+
+
+@dataclass
+class Report:
+    """One answer of one command; `--json` prints all of it, a terminal the parts that say something."""
+
+    command: str
+    platform: str = ""
+    findings: list[Finding] = field(default_factory=list)
+    outcomes: dict[tuple[str, str, Change], str] = field(default_factory=dict)
+    healthy: list[tuple[str, str]] = field(default_factory=list)
+    failed: list[tuple[str, Problem]] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    run: int | None = None
+    more: dict[str, Any] = field(default_factory=dict)  # what one command alone has to say: "remedies", "runs"
+    exit: int = 0
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "schema": SCHEMA,
+            "command": self.command,
+            "platform": self.platform,
+            "findings": [self._finding(each) for each in self.findings],
+            "healthy": [{"remedy": remedy, "reason": redact(reason)} for remedy, reason in self.healthy],
+            "failed": [{"remedy": remedy, **problem_json(problem)} for remedy, problem in self.failed],
+            "problems": [problem_json(problem) for problem in self.problems],
+            "notes": [redact(note) for note in self.notes],
+            **self.more,
+            "run": self.run,
+            "exit": self.exit,
+        }
+
+    def _finding(self, finding: Finding) -> dict[str, Any]:
+        return {
+            "remedy": finding.remedy,
+            "id": finding.id,
+            "title": redact(finding.title),
+            "severity": finding.severity,
+            "risk": finding.risk,
+            "evidence": [redact(each) for each in finding.evidence],
+            "advice": [redact(each) for each in finding.advice],
+            "changes": [
+                {
+                    "resource": visible(str(change.resource)),
+                    "summary": visible(change.sentence()),
+                    "diff": diff(change),
+                    "reversible": True,
+                    "status": self.status(finding, change),
+                    **({"refused": redact(change.refused)} if change.refused else {}),
+                    **({"by_hand": redact(change.by_hand)} if change.refused and change.by_hand else {}),
+                }
+                for change in finding.changes
+            ],
+        }
+
+    def status(self, finding: Finding, change: Change) -> str:
+        outcome = self.outcomes.get((finding.remedy, finding.id, change))
+        return outcome or ("refused" if change.refused else "pending")
+
+
+def problem_json(problem: Problem) -> dict[str, Any]:
+    return {
+        "what": redact(problem.what),
+        "where": visible(problem.where),
+        "todo": redact(problem.todo),
+        "code": problem.code,
+    }
+
+
+def diff(change: Change) -> str:
+    """A unified diff of the file that the change edits, redacted; '' where it moves something."""
+    if change.refused or (preview := change.resource.preview(change.after)) is None:
+        return ""
+    from difflib import unified_diff  # not needed where nothing is found
+
+    before, after = (_lines(data) for data in preview)
+    path = change.resource.path
+    source = path if change.before is not None else "/dev/null"
+    lines = unified_diff(before, after, visible(source), visible(path))
+    return "".join(redact(line.removesuffix("\n")) + "\n" for line in lines)
+
+
+def _lines(data: bytes) -> list[str]:
+    text = data.decode("utf-8", "surrogateescape").split("\n")
+    whole = [f"{line}\n" for line in text[:-1]]
+    return whole + ([f"{text[-1]}\n\\ No newline at end of file\n"] if text[-1] else [])
+
+
+class Screen:
+    """Prints to a terminal or a pipe. Colour only where it is wanted and seen."""
+
+    def __init__(self, color: str = "auto", quiet: bool = False, verbose: bool = False) -> None:
+        for stream in (sys.stdout, sys.stderr):
+            if hasattr(stream, "reconfigure"):
+                stream.reconfigure(errors="backslashreplace")
+        wanted = color == "always" or (
+            color == "auto"
+            and sys.stdout.isatty()
+            and not os.environ.get("NO_COLOR")
+            and os.environ.get("TERM", "dumb") != "dumb"
+        )
+        self.color, self.quiet, self.verbose = wanted, quiet, verbose
+
+    def paint(self, text: str, code: str) -> str:
+        return f"\x1b[{code}m{text}\x1b[0m" if self.color and text else text
+
+    def say(self, text: str = "") -> None:
+        if not self.quiet:
+            print(text)
+
+    def problem(self, problem: Problem) -> None:
+        print(f"{self.paint('ccremedy:', '31')} {redact(str(problem))}", file=sys.stderr)
+
+    def report(self, report: Report, machine: Machine | None, *, diffs: bool) -> None:
+        for finding in report.findings:
+            self._finding(report, finding, machine, diffs=diffs)
+        for remedy, problem in report.failed:
+            self.say(f"{self.paint('?', '33')} {remedy}: could not be checked: {redact(str(problem))}")
+        if self.verbose or not report.findings:
+            for remedy, reason in report.healthy:
+                self.say(f"{self.paint('✓', '32')} {remedy}: nothing to do: {redact(reason)}")
+        for note in report.notes:
+            self.say(f"{self.paint('·', '36')} {redact(note)}")
+        sys.stdout.flush()
+        for each in report.problems:
+            self.problem(each)
+
+    def _finding(self, report: Report, finding: Finding, machine: Machine | None, *, diffs: bool) -> None:
+        mark, code = MARKS[finding.severity]
+        risk = f"  ({finding.risk} risk)" if finding.changes else ""
+        self.say(f"{self.paint(mark, code)} {self.paint(finding.remedy, '1')}: {redact(finding.title)}{risk}")
+        for line in finding.evidence:
+            self.say(f"    {redact(line)}")
+        for change in finding.changes:
+            self.change(change, report.status(finding, change), machine, diffs=diffs)
+        for line in finding.advice:
+            self.say(f"  {self.paint('→', '36')} {redact(line)}")
+        self.say()
+
+    def change(self, change: Change, status: str, machine: Machine | None, *, diffs: bool) -> None:
+        sentence = change.sentence()
+        if machine is not None:
+            sentence = sentence.replace(machine.home + "/", "~/")
+        word, code = {
+            "pending": ("would", "33"),
+            "done": ("done:", "32"),
+            "undone": ("undone:", "32"),
+        }.get(status, (f"{status}:", "31"))
+        self.say(f"  {self.paint(word, code)} {visible(sentence)}")
+        if change.refused:
+            self.say(f"    because it {redact(change.refused)}")
+            if change.by_hand:
+                self.say("    by hand:")
+                for line in change.by_hand.splitlines():
+                    self.say(f"      {redact(line)}")
+        elif diffs:
+            self.diff(change)
+
+    def diff(self, change: Change) -> None:
+        colors = {"+": "32", "-": "31", "@": "36"}
+        for line in diff(change).splitlines():
+            self.say(f"    {self.paint(line, colors.get(line[:1], '0'))}")

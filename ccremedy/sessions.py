@@ -1,0 +1,70 @@
+"""Which Claude Code sessions are alive.
+
+The register is `<config folder>/sessions/<pid>.json`, which a session writes when its prompt is up and which a killed
+one leaves behind; `procStart` in it is the kernel's start time of the process, so a reused pid is not taken for it. A
+process that looks like Claude Code and uses this home counts too: versions without a register exist. What cannot be
+told counts as live. (research: claude-code-facts §7)
+"""
+
+from __future__ import annotations
+
+import json
+import os
+
+from ccremedy import files
+from ccremedy.errors import Problem
+from ccremedy.machine import Session
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ccremedy.machine import Machine
+
+_PROGRAMS = ("/@anthropic-ai/claude-code/", "/claude/versions/", "/.claude/local/")
+
+
+def live(machine: Machine) -> list[Session]:
+    folder = os.path.join(machine.claude_folder(), "sessions")
+    found: dict[int, Session] = {}
+    running = dict(machine.adapter.processes(machine.facts))
+    for name in files.names(folder):
+        stem, extension = os.path.splitext(name)
+        if extension != ".json" or not stem.isdigit() or int(stem) not in running:
+            continue
+        pid = int(stem)
+        try:
+            record = json.loads(files.read(os.path.join(folder, name)) or b"null")
+        except (ValueError, Problem, RecursionError):
+            record = None
+        if not isinstance(record, dict):
+            record = {}
+        if str(record.get("procStart", running[pid])) == running[pid]:
+            found[pid] = Session(pid, str(record.get("cwd", "")), str(record.get("status", "unknown")))
+    for pid in running:
+        if pid not in found and _is_claude_of(machine, pid):
+            found[pid] = Session(pid, "", "unknown")
+    return [found[pid] for pid in sorted(found)]
+
+
+def _is_claude_of(machine: Machine, pid: int) -> bool:
+    """Whether a process outside the register is Claude Code using this very configuration."""
+    owner = files.status(machine.system(f"/proc/{pid}"))
+    if owner is None or owner.st_uid != os.geteuid():
+        return False
+    name = machine.facts.text(f"/proc/{pid}/comm").strip()
+    arguments = machine.facts.text(f"/proc/{pid}/cmdline").split("\0")
+    if name not in ("claude", "claude.exe", "node") and not name[:1].isdigit():
+        return False
+    try:
+        program = os.readlink(machine.system(f"/proc/{pid}/exe"))
+    except OSError:
+        program = ""
+    if not (any(part in program for part in _PROGRAMS) or (name in ("claude", "node") and arguments[0] == "claude")):
+        return False
+    if "mcp" in arguments[1:2]:  # `claude mcp serve` is a server of somebody else's session
+        return False
+    environ = machine.facts.text(f"/proc/{pid}/environ")
+    if not environ:
+        return True  # not ours to read: then it cannot be told
+    values = dict(entry.split("=", 1) for entry in environ.split("\0") if "=" in entry)
+    folder = values.get("CLAUDE_CONFIG_DIR") or os.path.join(values.get("HOME", ""), ".claude")
+    return os.path.realpath(folder) == os.path.realpath(machine.claude_folder())

@@ -1,0 +1,238 @@
+"""What we know of bash, zsh and fish: which file each reads when, how to quote, and what a fresh one says.
+
+Start-up files, by what the manuals say and by what was seen with the real shells (docs/architecture.md):
+
+    bash   login: the first of .bash_profile, .bash_login, .profile    interactive: .bashrc    plain `bash -c`: none
+    sh     login: .profile
+    zsh    login: .zprofile    interactive: .zshrc    (both in $ZDOTDIR)    plain `zsh -c`: .zshenv, left alone
+    fish   always: config.fish
+
+A file that does not exist yet is only proposed where its creation hides no other.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+
+from ccremedy import files
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from ccremedy.machine import Machine
+    from ccremedy.resources import Change
+
+KNOWN = ("bash", "zsh", "fish", "sh")
+_BASH_LOGIN = (".bash_profile", ".bash_login", ".profile")
+
+
+@dataclass(frozen=True)
+class Profile:
+    """A start-up file, the shell whose syntax it has, and which of that shell's starts read it."""
+
+    shell: str
+    role: str  # "login", "interactive" or "all"
+    path: str
+
+
+def profiles(machine: Machine) -> list[Profile]:
+    found: list[Profile] = []
+    if "bash" in machine.shells:
+        present = [name for name in _BASH_LOGIN if files.status(machine.path(name), follow=False)]
+        login = present[0] if present else ".profile"
+        found.append(Profile("bash", "login", machine.path(login)))
+        found.append(Profile("bash", "interactive", machine.path(".bashrc")))
+        if login != ".profile" and ".profile" in present and "sh" in machine.shells:
+            found.append(Profile("sh", "login", machine.path(".profile")))  # hidden from bash, read by desktops
+    if "zsh" in machine.shells:
+        folder = _zsh_folder(machine)
+        found.append(Profile("zsh", "login", os.path.join(folder, ".zprofile")))
+        found.append(Profile("zsh", "interactive", os.path.join(folder, ".zshrc")))
+    if "fish" in machine.shells:
+        found.append(Profile("fish", "all", os.path.join(_config_folder(machine), "fish", "config.fish")))
+    return found
+
+
+def _zsh_folder(machine: Machine) -> str:
+    """ZDOTDIR, from the environment or as ~/.zshenv sets it."""
+    folder = machine.env.get("ZDOTDIR", "")
+    if not folder:
+        text = (files.read(machine.path(".zshenv")) or b"").decode("utf-8", "surrogateescape")
+        settings = re.findall(r"^\s*(?:export\s+|typeset\s+-gx\s+)?ZDOTDIR=[\"']?([^\"'\n;#]+)", text, re.M)
+        folder = settings[-1].strip() if settings else ""
+        for spelling in ("${HOME}", "$HOME", "~"):
+            folder = folder.replace(spelling, machine.home)
+        folder = re.sub(r"\$\{XDG_CONFIG_HOME(:-[^}]*)?\}|\$XDG_CONFIG_HOME", _config_folder(machine), folder)
+    return folder if os.path.isabs(folder) and "$" not in folder else machine.home
+
+
+def _config_folder(machine: Machine) -> str:
+    folder = machine.env.get("XDG_CONFIG_HOME", "")
+    return folder if os.path.isabs(folder) else machine.path(".config")
+
+
+def quote(shell: str, text: str) -> str:
+    """`text` as one literal word."""
+    if shell == "fish":
+        return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+    return "'" + text.replace("'", "'\\''") + "'"
+
+
+def prepend(shell: str, folder: str, behind: Sequence[str] = ()) -> str:
+    """The lines that put `folder` on PATH, ahead of everything below the folders `behind`.
+
+    Written so that shells started from each other do not add it again and again, and without a helper variable.
+    """
+    if shell == "fish":
+        guard = f"""test "$PATH[1]" = {quote(shell, folder)}""" if behind else f"contains {quote(shell, folder)} $PATH"
+        return f"{guard}; or set -gx PATH {quote(shell, folder)} $PATH\n"
+    word, here = quote(shell, folder), quote(shell, f":{folder}:")
+    add = f'export PATH={word}:"$PATH"'
+    arms = [f"*{here}*) ;;", f"*) {add} ;;"]
+    if behind:
+        late = " | ".join(f"*{quote(shell, f':{drive}/')}*{here}*" for drive in behind)
+        arms = [f"{here}*) ;;", f"{late}) {add} ;;", *arms]
+    return "\n".join(['case ":$PATH:" in', *(f"  {arm}" for arm in arms), "esac", ""])
+
+
+# ---- proof: what a fresh shell says
+
+MODES = {
+    "bash": {"login": "-lc", "interactive": "-ic", "login and interactive": "-lic", "plain": "-c"},
+    "zsh": {"login": "-lc", "interactive": "-ic", "login and interactive": "-lic", "plain": "-c"},
+    "fish": {"login": "-lc", "interactive": "-ic", "plain": "-c"},
+    "sh": {"login": "-lc"},
+}
+# The starts that read the file of a role. bash reads .bashrc in a login shell only where .profile says so.
+_READERS = {
+    ("bash", "login"): ("login", "login and interactive"),
+    ("bash", "interactive"): ("interactive",),
+    ("sh", "login"): ("login",),
+    ("zsh", "login"): ("login", "login and interactive"),
+    ("zsh", "interactive"): ("interactive", "login and interactive"),
+    ("fish", "all"): ("login", "interactive", "plain"),
+}
+_STANDARD = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
+_EXTRA = ("/usr/games", "/usr/local/games", "/snap/bin", "/usr/lib/wsl/lib")
+_VOLATILE = {"_", "SHLVL", "PWD", "OLDPWD", "RANDOM", "SECONDS", "EPOCHSECONDS", "EPOCHREALTIME", "SSH_AGENT_PID"}
+_REDIRECTED = ("XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME", "XDG_STATE_HOME")
+
+Answers = dict[tuple[str, str], "dict[str, str] | str"]  # (shell, mode): its environment, or why there is none
+
+
+def ask(machine: Machine, names: Iterable[str], timeout: float) -> Answers:
+    """The environment that each start of each of these shells ends up with, from a clean one."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    starts = [(name, mode) for name in sorted(set(names)) for mode in MODES[name]]
+    with ThreadPoolExecutor(max_workers=max(2, os.cpu_count() or 2)) as pool:
+        answers = pool.map(lambda start: _ask(machine, start[0], start[1], timeout), starts)
+        return dict(zip(starts, answers))
+
+
+def _ask(machine: Machine, shell: str, mode: str, timeout: float) -> dict[str, str] | str:
+    from ccremedy import processes
+
+    env = _clean_environment(machine, shell)
+    config = data = ""
+    if shell == "fish":  # at its first start fish makes folders and files; not in the user's home on our account
+        config, data = files.shadow(_config_folder(machine), "fish"), files.shadow("", "fish")
+        env |= dict.fromkeys(_REDIRECTED, data) | {"XDG_CONFIG_HOME": config}
+    token = f"ccremedy-{os.getpid()}"
+    script = f"printf '\\0{token}\\0'; exec /usr/bin/env -0"
+    try:
+        outcome = processes.run([machine.shells[shell], MODES[shell][mode], script], env, timeout, cwd=machine.home)
+    except OSError as error:
+        return f"could not be started: {error.strerror}"
+    finally:
+        for folder in filter(None, (config, data)):
+            files.remove_shadow(folder)
+    if outcome.timed_out:
+        return f"did not come back within {timeout:g} seconds"
+    _, found, listing = outcome.out.partition(f"\0{token}\0".encode())
+    if not found:
+        return "does not come back from its start-up files (they exit, or start another program)"
+    text = listing.decode("utf-8", "surrogateescape")
+    answer = dict(entry.split("=", 1) for entry in text.split("\0") if "=" in entry)
+    return {name: value for name, value in answer.items() if not (config and name in _REDIRECTED)}
+
+
+def _clean_environment(machine: Machine, shell: str) -> dict[str, str]:
+    """What a new terminal starts with: nothing that a start-up file has set in the one that we run in."""
+    kept = ("USER", "LOGNAME", "LANG", "LC_ALL", "LC_CTYPE", "ZDOTDIR", "XDG_CONFIG_HOME", "XDG_RUNTIME_DIR")
+    env = {name: value for name, value in machine.env.items() if name in kept or name.startswith("WSL")}
+    current = machine.search_path()
+    path = [*_STANDARD, *(each for each in current if each in _EXTRA or machine.is_windows(each))]
+    return env | {"HOME": machine.home, "SHELL": machine.shells[shell], "TERM": "xterm", "PATH": ":".join(path)}
+
+
+def prove(
+    machine: Machine, changes: Sequence[Change], before: Answers, after: Answers, again: Answers | None = None
+) -> dict[Change, str]:
+    """The changes that do not hold in a fresh shell, each with the reason.
+
+    `expects` of a change is a list of
+        "path FOLDER"     FOLDER stands on PATH
+        "linux PROGRAM"   PROGRAM is found, and not on a drive of Windows
+    and beside PATH, which may only gain folders, no variable may have changed in any start of that shell. `again` is
+    a second look after the change: what differs between the two (a time, a session's name) changes by itself.
+    """
+    from ccremedy.resources import Block
+
+    wrong: dict[Change, str] = {}
+    for change in changes:
+        block = change.resource
+        if not isinstance(block, Block):
+            continue
+        readers = _READERS[block.shell, block.role]
+        for mode in MODES[block.shell]:
+            then, now = before[block.shell, mode], after[block.shell, mode]
+            if isinstance(now, str):
+                if isinstance(then, dict):
+                    wrong[change] = f"{block.shell} ({mode}) {now}, and did before"
+                continue
+            once_more = (again or {}).get((block.shell, mode), now)
+            if isinstance(then, dict) and (other := _side_effects(then, now, once_more)):
+                wrong[change] = f"{block.shell} ({mode}): {other} changed too"
+            if mode in readers:
+                for expectation in change.expects:
+                    if missed := _missed(machine, expectation, now):
+                        wrong[change] = f"{block.shell} ({mode}): {missed}"
+    return wrong
+
+
+def unanswered(changes: Sequence[Change], answers: Answers) -> list[str]:
+    """The starts that should read a changed file but could not be asked, as sentences."""
+    from ccremedy.resources import Block
+
+    blocks = [change.resource for change in changes if isinstance(change.resource, Block)]
+    starts = {(each.shell, mode) for each in blocks for mode in _READERS[each.shell, each.role]}
+    return [
+        f"{shell} ({mode}) could not be asked: it {answer}"
+        for (shell, mode), answer in answers.items()
+        if isinstance(answer, str) and (shell, mode) in starts
+    ]
+
+
+def _side_effects(then: dict[str, str], now: dict[str, str], again: dict[str, str] | str) -> str:
+    steady = now if isinstance(again, str) else {name: now[name] for name in now if again.get(name) == now[name]}
+    names = (then.keys() | now.keys()) - _VOLATILE - {"PATH"} - (now.keys() - steady.keys())
+    changed = [name for name in sorted(names) if then.get(name) != now.get(name)]
+    if "PATH" in steady:
+        lost = [each for each in then.get("PATH", "").split(":") if each not in now["PATH"].split(":")]
+        changed += [f"PATH (it lost {lost[0]})"] if lost else []
+    return ", ".join(changed)
+
+
+def _missed(machine: Machine, expectation: str, env: dict[str, str]) -> str:
+    kind, _, what = expectation.partition(" ")
+    path = [folder for folder in env.get("PATH", "").split(":") if os.path.isabs(folder)]
+    if kind == "path":
+        return "" if what in path else f"{what} is not on PATH"
+    found = machine.which(what, path)
+    if not found:
+        return f"{what} is not found"
+    return f"{what} is still {found}" if machine.is_windows(found) else ""

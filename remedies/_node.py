@@ -1,0 +1,91 @@
+"""Where Linux keeps node and npm: version managers and the system. Read from disk; no manager is started.
+
+Layouts by the managers' own documentation; nvm's alias resolution was checked against the real nvm 0.40.6.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from ccremedy import Machine, files
+
+
+@dataclass(frozen=True)
+class Manager:
+    """A version manager: where it lives, and the folder of programs that it would put on PATH ('' if none is set)."""
+
+    name: str
+    home: str
+    programs: str
+
+
+def managers(machine: Machine) -> Iterator[Manager]:
+    """The version managers that are installed for this user."""
+    env, data = machine.env, machine.env.get("XDG_DATA_HOME") or machine.path(".local", "share")
+    config = machine.env.get("XDG_CONFIG_HOME") or machine.path(".config")
+    for home in (env.get("NVM_DIR"), machine.path(".nvm"), os.path.join(config, "nvm")):
+        if home and files.names(os.path.join(home, "versions", "node")):
+            yield Manager("nvm", home, _nvm_programs(home))
+            break
+    for home in (env.get("FNM_DIR"), os.path.join(data, "fnm"), machine.path(".fnm")):
+        if home and files.names(os.path.join(home, "node-versions")):
+            yield Manager("fnm", home, _fnm_programs(home))
+            break
+    for name, home, programs in (
+        ("volta", env.get("VOLTA_HOME") or machine.path(".volta"), "bin"),
+        ("asdf", env.get("ASDF_DATA_DIR") or machine.path(".asdf"), "shims"),
+        ("mise", env.get("MISE_DATA_DIR") or os.path.join(data, "mise"), "shims"),
+        ("nodenv", env.get("NODENV_ROOT") or machine.path(".nodenv"), "shims"),
+        ("n", env.get("N_PREFIX") or machine.path("n"), "bin"),
+    ):
+        if files.executable(os.path.join(home, programs, "node")):
+            yield Manager(name, home, os.path.join(home, programs))
+
+
+def linux_folders(machine: Machine) -> Iterator[str]:
+    """Every folder that may hold Linux' own node, npm or claude, the best first."""
+    yield from (each.programs for each in managers(machine) if each.programs)
+    yield machine.path(".local", "bin")
+    yield machine.path(".npm-global", "bin")
+    for folder in ("/usr/local/bin", "/usr/bin", "/snap/bin", "/home/linuxbrew/.linuxbrew/bin", "/opt/node/bin"):
+        yield machine.system(folder)
+    yield from (folder for folder in machine.search_path() if not machine.is_windows(folder))
+
+
+def _nvm_programs(home: str) -> str:
+    """The programs of nvm's default version; of the newest one where the default is unset or not installed."""
+    installed = sorted(
+        (name for name in files.names(os.path.join(home, "versions", "node")) if _version(name)), key=_version
+    )
+    chosen = _nvm_alias(home, "default", installed) or (installed[-1] if installed else "")
+    return os.path.join(home, "versions", "node", chosen, "bin") if chosen else ""
+
+
+def _nvm_alias(home: str, name: str, installed: list[str], depth: int = 8) -> str:
+    """The installed version that an nvm alias means: a version or its beginning, another alias, node, lts/…"""
+    if depth == 0 or ".." in name:
+        return ""
+    if name in ("node", "stable"):
+        return installed[-1] if installed else ""
+    wanted = name.removeprefix("v")
+    if re.fullmatch(r"\d+(\.\d+){0,2}", wanted):
+        matching = [each for each in installed if f"{each}.".startswith(f"v{wanted}.")]
+        return matching[-1] if matching else ""
+    text = files.read_start(os.path.join(home, "alias", name), 256).decode("utf-8", "replace").split("\n")[0].strip()
+    return _nvm_alias(home, text, installed, depth - 1) if text else ""
+
+
+def _fnm_programs(home: str) -> str:
+    default = os.path.join(home, "aliases", "default", "bin")
+    if files.status(default):
+        return default
+    versions = sorted((n for n in files.names(os.path.join(home, "node-versions")) if _version(n)), key=_version)
+    return os.path.join(home, "node-versions", versions[-1], "installation", "bin") if versions else ""
+
+
+def _version(name: str) -> tuple[int, ...]:
+    found = re.fullmatch(r"v(\d+)\.(\d+)\.(\d+)", name)
+    return tuple(map(int, found.groups())) if found else ()

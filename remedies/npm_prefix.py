@@ -1,0 +1,91 @@
+"""Give npm a global folder that the user may write to: no sudo, no chown (which has destroyed systems before)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+from ccremedy import Finding, Healthy, Line, Machine, Remedy, files, want
+
+from . import _node, _npm
+
+NATIVE = (
+    "If npm is only there for Claude Code, its native installer is the better way: it needs no npm, no prefix and no "
+    "Node.js, and it updates itself (https://code.claude.com/docs/en/setup)"
+)
+AFTERWARDS = "Then, in a new terminal: npm install -g @anthropic-ai/claude-code@latest"
+
+
+class NpmPrefix(Remedy):
+    title = "Let npm install global packages into your home directory"
+    symptoms = ("npm error code EACCES", "npm ERR! code EACCES", "npm global folder isn't writable")
+
+    def diagnose(self, machine: Machine) -> Iterator[Finding | Healthy]:
+        npm = machine.which("npm")
+        if not npm or machine.is_windows(npm):
+            yield Healthy(
+                "there is no npm of this system on PATH" if not npm else f"{npm} belongs to Windows: see wsl-path"
+            )
+            return
+        prefix = _npm.prefix(machine, npm)
+        ours = machine.path(".npm-global")
+        locked = _locked(prefix.folder)
+        if not locked and prefix.folder != ours:
+            yield Healthy(f"you may write to npm's global folder, {prefix.folder}")
+            return
+        evidence = [f"npm's global prefix is {prefix.folder}, set by {prefix.where}"]
+        if locked:
+            evidence.append(f"you may not write to {locked}")
+            if why := _hands_off(machine, prefix):
+                yield Finding(
+                    "not-writable", "npm cannot install global packages", tuple(evidence), (why, NATIVE), risk="manual"
+                )
+                return
+        changes = [
+            *(want(Line(_npm.user_npmrc(machine), "prefix"), "prefix=~/.npm-global") if locked else ()),
+            *machine.persist_path(self.id, os.path.join(ours, "bin"), f"path {os.path.join(ours, 'bin')}"),
+        ]
+        on_path = os.path.join(ours, "bin") in machine.search_path()
+        if not changes or (not locked and on_path):
+            yield Healthy(f"npm installs into {ours}, which is yours and on PATH")
+        elif locked:
+            yield Finding(
+                "not-writable",
+                "npm cannot install global packages",
+                tuple(evidence),
+                (AFTERWARDS, NATIVE),
+                tuple(changes),
+            )
+        else:
+            title = "programs that npm installs are not found"
+            yield Finding("not-on-path", title, tuple(evidence), (), tuple(changes), severity="warning")
+
+
+def _hands_off(machine: Machine, prefix: _npm.Prefix) -> str:
+    """Why the prefix is somebody else's to set, and what to do instead; '' where it is ours."""
+    for manager in _node.managers(machine):
+        inside = os.path.realpath(prefix.folder).startswith(os.path.realpath(manager.home) + os.sep)
+        whose = f"owns {prefix.folder}" if inside else "is installed, and does not work beside a prefix in an npmrc"
+        return (
+            f"{manager.name} {whose}: install a Node.js with it and use that one "
+            f"(if its folder is not yours, have its owner give it back)"
+        )
+    if prefix.source == "environment":
+        return f"{prefix.where} in the environment outranks every npmrc: unset it where it is set, then try again"
+    if project := _npm.project_npmrc(machine):
+        return f"the project file {project} sets a prefix of its own: take it out, or try again outside of the project"
+    ours = machine.path(".npm-global")
+    if blocked := _locked(ours):
+        return f"you may not write to {blocked} either, which is where packages would go: have its owner give it back"
+    return ""
+
+
+def _locked(prefix: str) -> str:
+    """The first folder that `npm install -g` would have to write to and may not; '' where it may write to all."""
+    for parts in (("lib", "node_modules"), ("lib", "node_modules", "@anthropic-ai"), ("bin",)):
+        folder = os.path.join(prefix, *parts)
+        if not files.status(folder):
+            folder = files.existing_parent(folder)
+        if not files.can_write(folder):
+            return folder
+    return ""

@@ -1,0 +1,159 @@
+"""Move what is broken in Claude Code's own files out of its way; nothing is copied, and nothing is deleted.
+
+One broken file: that file. Several: those, and all that Claude Code makes anew by itself. `--full`: everything. What
+cannot be made anew (transcripts, memory, agents, commands, skills, settings that parse, the login) stays by default.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import replace
+
+from ccremedy import Change, Finding, Healthy, Location, Machine, Option, Problem, Remedy, files, knowledge, want
+from ccremedy.resources import free_name
+
+
+class ResetConfig(Remedy):
+    title = "Back up and reset Claude Code's configuration"
+    symptoms = (
+        "Claude configuration file at … is corrupted",
+        "Configuration error in …",
+        "These settings did not load",
+    )
+    options = (Option("full", "move everything aside, also what is sound and what cannot be made anew"),)
+
+    def diagnose(self, machine: Machine) -> Iterator[Finding | Healthy]:
+        folder, state = machine.claude_folder(), machine.claude_state()
+        broken = _broken(folder, state)
+        full = machine.options.get("full", False)
+        present = [path for path in (folder, state) if files.status(path, follow=False) is not None]
+        if full and present:
+            changes = list(_everything(folder, state))
+            title, evidence = "everything goes, as --full asks", tuple(f"{path} is there" for path in present)
+        elif len(broken) == 1:
+            (path, why), *_ = broken.items()
+            title, evidence = f"{os.path.basename(path)} is broken, and only that", (f"{path}: {why}",)
+            changes = list(_aside(path, free_name(path)))
+        elif broken:
+            title = f"{len(broken)} of Claude Code's files are broken"
+            evidence = tuple(f"{path}: {why}" for path, why in broken.items())
+            changes = list(_broken_and_regenerable(folder, state, broken))
+        else:
+            yield Healthy(
+                "all of Claude Code's files parse (--full resets them nevertheless)"
+                if present
+                else "there are no files of Claude Code's here"
+            )
+            return
+        if sessions := machine.sessions():
+            why = f"a live Claude session owns it: {', '.join(map(str, sessions))}. Close it, then try again"
+            changes = [replace(change, refused=change.refused or why) for change in changes]
+        yield Finding(
+            "reset" if full else "broken-files",
+            title,
+            evidence,
+            tuple(_advice(folder, state, broken)),
+            tuple(changes),
+            risk="medium",
+        )
+
+
+def _broken(folder: str, state: str) -> dict[str, str]:
+    """Each of Claude Code's files that it cannot read, with the reason."""
+    known = knowledge.load("claude_folder")
+    paths = [
+        state,
+        *(os.path.join(folder, name) for kind in ("state", "settings", "credentials") for name in known[kind]),
+    ]
+    found = {path: why for path in paths if (why := _fault(path))}
+    status = files.status(folder)
+    if status is not None and files.kind(status.st_mode) != "a directory":
+        return {folder: "is not a directory"} | {path: why for path, why in found.items() if path == state}
+    return found
+
+
+def _fault(path: str) -> str:
+    """Why Claude Code cannot use this file ('' if it can, or if there is none)."""
+    if files.status(path) is None:
+        return "is a link to nothing" if files.status(path, follow=False) else ""
+    try:
+        data = files.read(path, 256 * 2**20)
+    except Problem as problem:
+        return problem.what
+    if not data:
+        # Settings may be empty; an empty state file makes Claude Code start as if on a new machine.
+        return "" if os.path.basename(path).startswith("settings") else "is empty"
+    try:
+        value = json.loads(data.decode("utf-8-sig"), parse_constant=_not_json)
+    except UnicodeDecodeError as error:
+        return f"is not UTF-8 (byte {error.start})"
+    except RecursionError:
+        return "is nested too deeply"
+    except ValueError as error:
+        return f"is not valid JSON ({_place(error)})"
+    return "" if isinstance(value, dict) else "holds no JSON object"
+
+
+def _not_json(name: str) -> None:
+    raise ValueError(f"{name} is Python's idea of JSON, not JavaScript's")
+
+
+def _place(error: ValueError) -> str:
+    """Where it stops being JSON, without quoting what stands there."""
+    return f"line {error.lineno}, column {error.colno}" if isinstance(error, json.JSONDecodeError) else "a number"
+
+
+def _aside(path: str, aside: str) -> Iterator[Change]:
+    return want(Location(path, aside), "aside", by_hand=f"mv {path} {aside}")
+
+
+def _everything(folder: str, state: str) -> Iterator[Change]:
+    """Whole, by one rename; entry by entry where the folder is a mount point or a link, which must stay."""
+    status = files.status(folder, follow=False)
+    if status is not None and (files.is_mount(folder) or files.kind(status.st_mode) == "a link"):
+        yield from _entries(folder, [name for name in files.names(folder) if not name.startswith(".ccremedy-")])
+    elif status is not None:
+        yield from _aside(folder, free_name(folder))
+    if os.path.dirname(state) != folder and files.status(state, follow=False) is not None:
+        yield from _aside(state, free_name(state))
+
+
+def _broken_and_regenerable(folder: str, state: str, broken: dict[str, str]) -> Iterator[Change]:
+    regenerable = knowledge.load("claude_folder")["regenerable"]
+    inside = [name for name in files.names(folder) if name in regenerable or os.path.join(folder, name) in broken]
+    if folder in broken:
+        yield from _aside(folder, free_name(folder))
+    else:
+        yield from _entries(folder, inside)
+    if state in broken and os.path.dirname(state) != folder:
+        yield from _aside(state, free_name(state))
+
+
+def _entries(folder: str, names: list[str]) -> Iterator[Change]:
+    """Move entries of the folder aside: beside it, or, where another file system begins there, into it."""
+    apart = files.is_mount(folder) or files.resolve(folder) != folder
+    aside = free_name(os.path.join(folder, "")) if apart else free_name(folder)
+    for name in names:
+        yield from _aside(os.path.join(folder, name), os.path.join(aside, name))
+
+
+def _advice(folder: str, state: str, broken: dict[str, str]) -> Iterator[str]:
+    if state in broken and (backup := _newest_good_backup(folder, state)):
+        yield f"Claude Code has kept a good copy. To get servers and trust back: cp -p '{backup}' '{state}'"
+    if any(os.path.basename(path) == ".credentials.json" for path in broken):
+        yield "You will have to log in again: claude auth login"
+
+
+def _newest_good_backup(folder: str, state: str) -> str:
+    """The newest of Claude Code's own backups that parses and holds more than a fresh start would."""
+    kept = os.path.join(folder, "backups")
+    names = [name for name in files.names(kept) if name.startswith(".claude.json.backup")]
+    paths = [os.path.join(kept, name) for name in sorted(names, reverse=True)] + [f"{state}.backup"]
+    for path in paths:
+        if files.status(path) and not _fault(path):
+            value = json.loads((files.read(path, 256 * 2**20) or b"{}").decode("utf-8-sig"))
+            if any(value.get(key) for key in ("projects", "mcpServers", "oauthAccount", "hasCompletedOnboarding")):
+                return path
+    return ""

@@ -1,0 +1,72 @@
+"""On WSL, let Linux' own node, npm and claude win over those of Windows.
+
+Windows appends its PATH to ours, so its npm answers wherever Linux' is not on PATH, and then calls a Windows node with
+Linux paths ("exec: node: not found"). Windows' PATH import is left on: switching it off breaks interop for everything.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+from ccremedy import Change, Finding, Healthy, Machine, Remedy
+
+from . import _node
+
+PROGRAMS = ("node", "npm", "claude")
+INSTALL = {
+    "node": "Install a Node.js for Linux (https://github.com/nvm-sh/nvm, or your distribution's package)",
+    "npm": "Install npm for Linux: it comes with the Node.js of nvm, or as your distribution's package “npm”",
+    "claude": "Install Claude Code for Linux, which needs no Node.js: https://code.claude.com/docs/en/setup",
+}
+
+
+class WslPath(Remedy):
+    title = "Let Linux' node, npm and claude win over those of Windows"
+    symptoms = ("exec: node: not found", "/mnt/c/Program Files/nodejs/npm: cannot execute", "WSL 1 is not supported")
+    platforms = frozenset({"wsl"})
+    unsupported = "this is not WSL"
+
+    def diagnose(self, machine: Machine) -> Iterator[Finding | Healthy]:
+        found = {program: machine.which(program) for program in PROGRAMS}
+        windows = {program: path for program, path in found.items() if path and machine.is_windows(path)}
+        if not windows:
+            yield Healthy("no node, npm or claude on PATH belongs to Windows")
+            return
+        if "npm" in windows and not found["node"]:
+            windows["node"] = "nowhere (Windows has only node.exe)"
+        linux = {program: _linux_folder(machine, program) for program in windows}
+        changes: list[Change] = []
+        for number, folder in enumerate(dict.fromkeys(filter(None, linux.values()))):
+            program = next(each for each in linux if linux[each] == folder)
+            changes += machine.persist_path(
+                f"wsl-path-{number + 1}" if number else "wsl-path", folder, f"linux {program}"
+            )
+        advice = [f"{program} has no Linux twin here. {INSTALL[program]}" for program in windows if not linux[program]]
+        if changes or advice:
+            yield Finding(
+                "windows-first",
+                f"{_and(windows)} come from Windows" if len(windows) > 1 else f"{_and(windows)} comes from Windows",
+                evidence=tuple(f"{program} is {path}" for program, path in windows.items()),
+                advice=(*advice, *(PARENT if changes else ())),
+                changes=tuple(changes),
+            )
+        else:
+            yield Healthy("the start-up files already put Linux' first; open a new terminal to see it")
+
+
+PARENT = ("A plain `bash -c` reads no start-up file: it keeps the PATH of what starts it, until that is started anew",)
+
+
+def _linux_folder(machine: Machine, program: str) -> str:
+    """The first folder with this program in it that has nothing to do with Windows."""
+    for folder in _node.linux_folders(machine):
+        path = machine.which(program, [folder])
+        if path and not machine.is_windows(path):
+            return os.path.normpath(folder)
+    return ""
+
+
+def _and(names: dict[str, str]) -> str:
+    *most, last = names
+    return f"{', '.join(most)} and {last}" if most else last

@@ -1,0 +1,19 @@
+"""Every remedy keeps every clause of the contract on every case."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from ccremedy import testing
+
+CASES = testing.cases(os.path.join(os.path.dirname(__file__), "cases"))
+
+
+@pytest.mark.parametrize("clause", testing.CLAUSES, ids=lambda clause: clause.__name__)
+@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.remedy.id}/{case.name}")
+def test_contract(case: testing.Case, clause: object, tmp_path: Path) -> None:
+    assert callable(clause)
+    clause(case, str(tmp_path / "scratch"))
