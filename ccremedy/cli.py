@@ -19,12 +19,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import NoReturn
 
-    from ccremedy.engine import Diagnosis, Result
+    from ccremedy.diagnosis import Diagnosis
+    from ccremedy.engine import Result
     from ccremedy.finding import Finding, Remedy
     from ccremedy.journal import Journal
     from ccremedy.machine import Machine
     from ccremedy.resources import Change
 
+WRITING = ("", "apply", "undo", "recover")
 VALUES = ("--timeout", "--max-risk", "--color", "--plan", "--output", "-o", "--change", "--exit-style")
 
 
@@ -38,18 +40,19 @@ class Parser(argparse.ArgumentParser):
 def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     screen = Screen()
-    as_json, command = "--json" in words, _command(words) or "diagnose"
+    as_json, command = "--json" in words, _command(words)
     try:
-        _raise_on_signals()
         options = _parse(words)
         screen = Screen(options.color, options.quiet, options.verbose)
+        if command in WRITING:
+            _raise_on_signals()
         report = options.act(options, screen)
         code = _show(report, options, screen)
         sys.stdout.flush()
         return code
     except Problem as problem:
         if as_json:
-            _print_json(Report(command, problems=[problem], exit=problem.code).to_json())
+            _print_json(Report(command or "diagnose", problems=[problem], exit=problem.code).to_json())
         else:
             screen.problem(problem)
         return problem.code
@@ -97,10 +100,10 @@ def _show_remedy(options: argparse.Namespace, screen: Screen) -> Report:
 
 
 def _diagnose(options: argparse.Namespace, screen: Screen) -> Report:
-    from ccremedy import engine
+    from ccremedy.diagnosis import diagnose
 
     machine, remedies = _machine(options), _chosen(options, options.remedies)
-    found = engine.diagnose(machine, remedies.values())
+    found = diagnose(machine, remedies.values())
     report = _report("diagnose", machine, found)
     report.notes += _interrupted_runs(machine)
     report.exit = errors.FOUND if found.findings else errors.PARTLY if found.failed else errors.OK
@@ -121,10 +124,11 @@ def _bare(options: argparse.Namespace, screen: Screen) -> Report:
 
 
 def _plan(options: argparse.Namespace, screen: Screen) -> Report:
-    from ccremedy import engine, plan
+    from ccremedy import plan
+    from ccremedy.diagnosis import diagnose
 
     machine, remedies = _machine(options), _chosen(options, _named(options))
-    found = engine.diagnose(machine, remedies.values())
+    found = diagnose(machine, remedies.values())
     report = _report("plan", machine, found)
     report.exit = _precluded(found)
     plan.write(options.output, plan.make(machine, list(remedies), found.findings))
@@ -136,7 +140,8 @@ def _plan(options: argparse.Namespace, screen: Screen) -> Report:
 
 
 def _apply(options: argparse.Namespace, screen: Screen) -> Report:
-    from ccremedy import engine, plan
+    from ccremedy import plan
+    from ccremedy.diagnosis import diagnose
 
     planned = plan.load(options.plan) if options.plan else None
     if planned is not None:
@@ -148,7 +153,7 @@ def _apply(options: argparse.Namespace, screen: Screen) -> Report:
     remedies = _chosen(options, _named(options))
     machine = _machine(options)
     notes = [] if options.dry_run else _recover_first(machine, options)
-    found = engine.diagnose(machine, remedies.values())
+    found = diagnose(machine, remedies.values())
     report = _report("apply", machine, found)
     report.notes += notes
     journal = _journal(machine)
@@ -164,12 +169,20 @@ def _apply(options: argparse.Namespace, screen: Screen) -> Report:
             if options.exit_style == "detailed":
                 report.exit = 10
         return report
-    if not options.json:
+    report.remember_diffs()
+    if _can_ask(options) and not options.yes:
         screen.report(report, machine, diffs=False)
-    agreed = _agree(options, screen, mendable)
+    try:
+        agreed = _agree(options, screen, mendable)
+    except Problem as problem:
+        report.problems.append(problem)
+        report.exit = problem.code
+        return report
     doing = [_only(finding, agreed) for finding in found.findings]
     with journal.lock(options.timeout):
-        hand = engine.Engine(machine, journal, timeout=options.timeout)
+        from ccremedy.engine import Engine  # not for a dry run
+
+        hand = Engine(machine, journal, timeout=options.timeout)
         command = f"apply {' '.join(remedies)}"
         plan_id = planned["plan"] if planned else ""
         result = hand.apply(doing, journal.begin(_next(journal), command, _now(), plan_id), remedies)
@@ -177,7 +190,7 @@ def _apply(options: argparse.Namespace, screen: Screen) -> Report:
 
 
 def _undo(options: argparse.Namespace, screen: Screen) -> Report:
-    from ccremedy import engine
+    from ccremedy.engine import Engine
     from ccremedy.journal import find
 
     machine = _machine(options)
@@ -187,10 +200,13 @@ def _undo(options: argparse.Namespace, screen: Screen) -> Report:
     runs = journal.sound_runs()
     target = find(runs, options.run)
     count = len(target.kept())
+    if not count:
+        raise Problem(f"run {target.number} changed nothing that stood", code=errors.USAGE)
     if options.change is not None and not 1 <= options.change <= count:
         raise Problem(f"run {target.number} has changes 1 to {count}", code=errors.USAGE)
     chosen = target.kept() if options.change is None else [target.kept()[options.change - 1]]
     sentences = [step.changes[index].sentence() for step, index in chosen]
+    diffs = _inverse_diffs([step.changes[index] for step, index in chosen])
     if not options.yes:
         if not _can_ask(options):
             raise _unconfirmed()
@@ -202,13 +218,13 @@ def _undo(options: argparse.Namespace, screen: Screen) -> Report:
         if not ask.yes("Take this back?"):
             raise Problem("nothing was changed, as you asked", code=errors.UNCONFIRMED)
     with journal.lock(options.timeout):
-        hand = engine.Engine(machine, journal, timeout=options.timeout)
+        hand = Engine(machine, journal, timeout=options.timeout)
         runs = journal.sound_runs()
         run = journal.begin(_next(journal), f"undo {target.number}", _now())
         result = hand.undo(find(runs, target.number), run, options.change)
     report.run = run.number if run.steps else None
     report.problems, report.notes = result.problems, report.notes + result.notes
-    report.outcomes = result.outcomes
+    report.outcomes, report.diffs = result.outcomes, diffs
     report.findings = _undone_findings(result)
     report.exit = _exit_code(result, set(result.outcomes.values()))
     return report
@@ -310,6 +326,10 @@ def _recover_first(machine: Machine, options: argparse.Namespace) -> list[str]:
 
 def _interrupted_runs(machine: Machine) -> list[str]:
     """For diagnose, which writes nothing and refuses nothing."""
+    from ccremedy import files
+
+    if not files.status(machine.adapter.state_folder(machine.facts)):
+        return []
     try:
         runs = _journal(machine).runs()
     except Problem as problem:
@@ -427,6 +447,14 @@ def _undone_findings(result: Result) -> list[Finding]:
     ]
 
 
+def _inverse_diffs(changes: list[Change]) -> dict[Change, str]:
+    from dataclasses import replace
+
+    from ccremedy.report import diff
+
+    return {change: diff(replace(change, before=change.after, after=change.before)) for change in changes}
+
+
 def _remedy_json(remedy: Remedy, platform: str) -> dict[str, object]:
     supported = platform in remedy.platforms
     return {
@@ -474,11 +502,13 @@ def _parse(words: list[str]) -> argparse.Namespace:
         raise Problem(f"there is no command “{command}”", todo=suggest(command, list(COMMANDS)), code=errors.USAGE)
     overview = [f"  {name:<10} {what}" for name, (what, _) in COMMANDS.items()]
     without = "Without a command: diagnose, and on a terminal offer to mend."
+    what = COMMANDS[command][0] if command else "find out why Claude Code is broken, and mend it"
     parser = Parser(
         prog=f"ccremedy {command}".strip(),
-        description=f"{COMMANDS[command][0].capitalize() if command else 'Find out why Claude Code is broken, and mend it'}.",
+        description=f"{what.capitalize()}.",
         epilog=None if command else "\n".join(["commands:", *overview, "", without]),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        # A width of its own: to ask the terminal's, argparse imports seven modules for every single option.
+        formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(prog, width=100),
         allow_abbrev=False,
     )
     _common(parser)

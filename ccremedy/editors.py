@@ -29,7 +29,7 @@ def put_block(data: bytes, name: str, body: str | None, at_end: bool) -> bytes:
         start, end = found.span()
         if body is not None:
             return data[: found.start("body")] + _bytes(body) + data[found.end("body") :]
-        if found["newline"] and end == len(data):
+        if found["newline"] and end == len(data) and data[:start].endswith(b"\n"):
             start -= 1  # the line end that we added before the block; unless something was written behind us
         return data[:start] + data[end:]
     if body is None:

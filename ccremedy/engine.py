@@ -1,4 +1,4 @@
-"""The one loop: diagnose, show, confirm, lock, look again, journal, write, prove, keep or take back.
+"""The one loop behind a confirmed diagnosis: look again, journal, write, prove, keep or take back.
 
 What it promises
 - Nothing is written before `apply`, `undo` or `recover` hold the lock and the journal says what is about to happen.
@@ -13,8 +13,9 @@ import os
 from dataclasses import dataclass, field, replace
 
 from ccremedy import errors, files, shells
+from ccremedy.diagnosis import diagnose
 from ccremedy.errors import Drift, Problem, explain
-from ccremedy.finding import Finding, Healthy
+from ccremedy.finding import Finding
 from ccremedy.journal import Journal, Run, Step
 from ccremedy.resources import DONE, DRIFTED, PENDING, Block, Change, Location
 
@@ -27,40 +28,6 @@ if TYPE_CHECKING:
     from ccremedy.shells import Answers
 
     Ask = Callable[[Machine, Iterable[str], float], Answers]
-
-
-# ---- looking
-
-
-@dataclass
-class Diagnosis:
-    findings: list[Finding] = field(default_factory=list)
-    healthy: list[tuple[str, str]] = field(default_factory=list)  # (remedy, why there is nothing to do)
-    failed: list[tuple[str, Problem]] = field(default_factory=list)  # (remedy, why it could not tell)
-
-
-def diagnose(machine: Machine, remedies: Iterable[Remedy]) -> Diagnosis:
-    """What each remedy finds. Pure: nothing is written, no lock is taken, no process is started."""
-    result = Diagnosis()
-    for remedy in remedies:
-        if machine.adapter.name not in remedy.platforms:
-            result.healthy.append((remedy.id, remedy.unsupported))
-            continue
-        try:
-            for found in remedy.diagnose(machine):
-                if isinstance(found, Healthy):
-                    result.healthy.append((remedy.id, found.reason))
-                else:
-                    result.findings.append(replace(found, remedy=remedy.id))
-        except Problem as problem:
-            result.failed.append((remedy.id, problem))
-        except OSError as error:
-            where = str(error.filename or remedy.id)
-            result.failed.append((remedy.id, Problem(explain(error), where=where, code=errors.UNSUPPORTED)))
-    return result
-
-
-# ---- doing
 
 
 @dataclass

@@ -30,7 +30,7 @@ class Problem(Exception):
 
     def __str__(self) -> str:
         sentence = f"{self.where}: {self.what}" if self.where else self.what
-        return f"{sentence}. {self.todo}." if self.todo else f"{sentence}."
+        return " ".join(part if part.endswith((".", "?")) else f"{part}." for part in (sentence, self.todo) if part)
 
 
 class Drift(Problem):

@@ -7,6 +7,7 @@ It has no apply and no undo of its own, so it cannot get them wrong. Dry run is 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+
 from ccremedy.resources import Change, Resource
 
 TYPE_CHECKING = False

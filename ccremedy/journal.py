@@ -71,9 +71,10 @@ class Run:
         """(step, index) of every change that the run made and kept."""
         return [(step, i) for step in self.steps if step.state == "kept" for i in range(len(step.changes))]
 
-    def standing(self) -> list[tuple[Step, int]]:
-        """Those that no later run has taken back."""
-        return [(step, i) for step, i in self.kept() if i not in step.undone]
+    def stands(self, runs: list[Run]) -> bool:
+        """Whether something of it has not been taken back, or only by a run that was taken back itself."""
+        later = {run.number: run for run in runs}
+        return any(step.undone.get(i) not in later or not later[step.undone[i]].stands(runs) for step, i in self.kept())
 
 
 class Journal:
@@ -158,9 +159,7 @@ class Journal:
         def held() -> Iterator[None]:
             self._check()
             missing = files.missing_folders(os.path.join(self.runs_folder, "run"))
-            own = tuple(folder for folder in missing if folder.startswith(self.folder))
-            files.make_folders(missing[: len(missing) - len(own)])
-            files.make_folders(own, 0o700)
+            files.make_folders(missing, 0o700)
             self._check()
             lock = filelock.FileLock(os.path.join(self.folder, "lock"), timeout=timeout, mode=0o600)
             try:
@@ -228,7 +227,7 @@ class Journal:
 def find(runs: list[Run], number: int | None) -> Run:
     """The run of this number, or the last one with something left to undo. Problem (2) where there is none."""
     if number is None:
-        candidates = [run for run in runs if run.standing()]
+        candidates = [run for run in runs if run.stands(runs)]
         if not candidates:
             raise Problem("there is no run to undo", todo="`ccremedy history` lists them all", code=USAGE)
         return candidates[-1]
@@ -254,15 +253,21 @@ def _replay(run: Run, record: dict[str, Any]) -> None:
             raise Problem("a scratch file that is not ours")
         run.steps.append(Step(record["step"], str(record["remedy"]), str(record["finding"]), changes, scratch))
         return
-    step = run.steps[record["step"] - 1]
+    step = run.steps[_index(record["step"] - 1, run.steps)]
     if kind == "doing":
-        step.begun = record["change"] + 1
+        step.begun = _index(record["change"], step.changes) + 1
     elif kind in ("kept", "back"):
         step.state = kind
     elif kind == "undone":
-        step.undone[record["change"]] = record["by"]
+        step.undone[_index(record["change"], step.changes)] = int(record["by"])
     else:
         raise Problem("a record of an unknown type")
+
+
+def _index(number: object, things: list[Any]) -> int:
+    if type(number) is not int or not 0 <= number < len(things):
+        raise Problem("a step or change that it does not have")
+    return number
 
 
 def _scratch(change: Change, token: str) -> str:

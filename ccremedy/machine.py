@@ -158,7 +158,15 @@ class Machine:
                 todo="Set it to an absolute path (~ is not expanded), or unset it",
                 code=UNSUPPORTED,
             )
-        return os.path.normpath(configured) if configured else self.path(".claude")
+        folder = os.path.normpath(configured) if configured else self.path(".claude")
+        for inside, what in (
+            (self.home, "holds your whole home directory"),
+            (self.adapter.state_folder(self.facts), "holds ccremedy's own journal"),
+        ):
+            if f"{inside}/".startswith(f"{folder.rstrip('/')}/"):
+                todo = "Set CLAUDE_CONFIG_DIR to a directory of its own"
+                raise Problem(what, where=folder, todo=todo, code=UNSUPPORTED)
+        return folder
 
     def claude_state(self) -> str:
         """The global state file: beside the default folder, but inside a configured one."""

@@ -65,7 +65,7 @@ def write(path: str, plan: dict[str, Any]) -> None:
         print(text, end="")
         return
     path = os.path.abspath(path)
-    if why := files.obstacle(path):
+    if why := "is there already" if files.status(path, follow=False) else files.obstacle(path):
         raise Problem(why, where=path, todo="Choose another file", code=UNSUPPORTED)
     files.write_new(path, text.encode())
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import sys
+from types import ModuleType
 
 from ccremedy import files
 from ccremedy.errors import UNSUPPORTED, USAGE, Problem
@@ -19,7 +20,6 @@ from ccremedy.machine import Adapter
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from types import ModuleType
     from typing import TypeVar
 
     from ccremedy.machine import Facts
@@ -77,15 +77,12 @@ def _package(family: str) -> ModuleType:
     try:
         return _import(f"ccremedy.{family}")
     except ModuleNotFoundError:
-        from importlib.util import module_from_spec, spec_from_file_location
-
-        name = f"ccremedy.{family}"
         folder = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), family)
-        spec = spec_from_file_location(name, os.path.join(folder, "__init__.py"), submodule_search_locations=[folder])
-        if spec is None or spec.loader is None or not files.status(folder):
+        if not files.names(folder):
             raise
-        sys.modules[name] = package = module_from_spec(spec)
-        spec.loader.exec_module(package)
+        package = ModuleType(f"ccremedy.{family}")
+        package.__path__ = [folder]
+        sys.modules[package.__name__] = package
         return package
 
 

@@ -33,6 +33,7 @@ class Report:
     failed: list[tuple[str, Problem]] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    diffs: dict[Change, str] = field(default_factory=dict)  # as they were before anything was written
     run: int | None = None
     more: dict[str, Any] = field(default_factory=dict)  # what one command alone has to say: "remedies", "runs"
     exit: int = 0
@@ -65,7 +66,7 @@ class Report:
                 {
                     "resource": visible(str(change.resource)),
                     "summary": visible(change.sentence()),
-                    "diff": diff(change),
+                    "diff": self.diffs.get(change) or diff(change),
                     "reversible": True,
                     "status": self.status(finding, change),
                     **({"refused": redact(change.refused)} if change.refused else {}),
@@ -74,6 +75,10 @@ class Report:
                 for change in finding.changes
             ],
         }
+
+    def remember_diffs(self) -> None:
+        """Before something is written: afterwards there is no difference left to show."""
+        self.diffs = {change: diff(change) for finding in self.findings for change in finding.changes}
 
     def status(self, finding: Finding, change: Change) -> str:
         outcome = self.outcomes.get((finding.remedy, finding.id, change))

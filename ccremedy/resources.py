@@ -277,6 +277,14 @@ class Change:
         return replace(self, resource=replace(self.resource, at_end=True))
 
 
+def _is_text(value: object) -> bool:
+    """Whether it is a string that a file could hold; JSON can spell some that none can."""
+    try:
+        return isinstance(value, str) and "\0" not in value.encode("utf-8", "surrogateescape").decode("latin-1")
+    except UnicodeEncodeError:
+        return False
+
+
 KINDS: dict[str, type[Resource]] = {"block": Block, "line": Line, "location": Location}
 
 
@@ -292,13 +300,12 @@ def change_from_json(record: object) -> Change:
             raise Problem(f"holds a {record['kind']} without a proper “{part.name}”")
         values[part.name] = value
     before, after = record.get("before"), record.get("after")
-    texts = [record.get("expects"), record.get("folders")]
-    paths = [values["path"], values.get("aside", values["path"]), *(record.get("folders") or [])]
-    if (
-        not all(value is None or isinstance(value, str) for value in (before, after))
-        or not all(isinstance(text, list) and all(isinstance(each, str) for each in text) for text in texts)
-        or not all(isinstance(path, str) and os.path.isabs(path) and "\0" not in path for path in paths)
-        or not isinstance(record.get("summary"), str)
+    lists = [record.get("expects"), record.get("folders")]
+    if not all(isinstance(each, list) for each in lists) or not isinstance(record.get("summary"), str):
+        raise Problem(f"holds a {record['kind']} without its parts")
+    paths = [values["path"], values.get("aside", values["path"]), *record["folders"]]
+    if not all(value is None or _is_text(value) for value in (before, after, *record["expects"])) or not all(
+        _is_text(path) and os.path.isabs(path) and os.path.normpath(path) == path for path in paths
     ):
         raise Problem(f"holds a {record['kind']} with values that cannot be")
     return Change(

@@ -5,8 +5,9 @@ A case is a folder `cases/<remedy>/<what-is-wrong>/` with a `case.json`:
     says       one sentence: what this machine shows
     platform   "linux" or "wsl"
     files      path to content; "~/" is the home, "/" the machine's root. Content is text, or an object:
-               {"text": …} {"base64": …} {"link": target} {"folder": true}, with an optional "mode" ("755")
+               {"text": …} {"base64": …} {"link": target} {"hard": path} {"folder": true}, with an optional "mode" ("755")
     env        added to HOME and PATH; {root} and {home} are filled in, here and in texts
+    cwd        the working directory (~)
     options    switches of the remedy, such as "full"
     shells     which shells are installed (["bash"])
     finds      what must be found: [{"id": …, "changes": [path, …], "refused": [path, …]}], [] where all is well
@@ -27,6 +28,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ccremedy import engine, registry, shells
+from ccremedy.diagnosis import Diagnosis, diagnose
+from ccremedy.engine import Engine, Result
 from ccremedy.finding import Finding, Remedy
 from ccremedy.journal import Journal, find
 from ccremedy.machine import Facts, Machine
@@ -46,7 +49,7 @@ class Case:
     def load(cls, folder: str, remedy: Remedy | None = None) -> Case:
         with open(os.path.join(folder, "case.json"), encoding="utf-8") as text:
             facts = json.load(text)
-        known = {"says", "platform", "files", "env", "options", "shells", "finds", "because"}
+        known = {"says", "platform", "files", "env", "cwd", "options", "shells", "finds", "because"}
         assert facts.keys() <= known, f"{folder}: unknown keys {facts.keys() - known}"
         family, name = os.path.split(folder)
         return cls(name, remedy or registry.remedy(os.path.basename(family)), facts)
@@ -59,13 +62,14 @@ class Case:
         for path, content in ((WSL_FILES if wsl else {}) | self.facts.get("files", {})).items():
             place = os.path.join(home, path[2:]) if path.startswith("~/") else os.path.join(root, path.lstrip("/"))
             _make(place, content, root, home)
+        cwd = _fill(self.facts.get("cwd", "{home}"), root, home)
         env = {"PATH": CLEAN_PATH, "HOME": "{home}", "USER": "me"} | ({"WSL_DISTRO_NAME": "Debian"} if wsl else {})
         env |= self.facts.get("env", {})
-        facts = Facts("linux", {name: _fill(value, root, home) for name, value in env.items()}, root, home)
+        facts = Facts("linux", {name: _fill(value, root, home) for name, value in env.items()}, root, cwd)
         adapter = registry.adapter(facts)
         assert adapter.name == self.facts["platform"], f"recognised as {adapter.name}"
         installed = adapter.shells(facts)
-        wanted = {name: installed[name] for name in self.facts.get("shells", ["bash"]) if name in installed}
+        wanted = {name: installed[name] for name in self.facts.get("shells", ["bash"])}
         return Machine(home, adapter, facts, wanted, dict.fromkeys(self.facts.get("options", []), True))
 
 
@@ -74,6 +78,9 @@ def _make(place: str, content: Any, root: str, home: str) -> None:
     what = content if isinstance(content, dict) else {"text": content}
     if "link" in what:
         os.symlink(_fill(what["link"], root, home), place)
+        return
+    if "hard" in what:
+        os.link(_fill(what["hard"], root, home), place)
         return
     if what.get("folder"):
         os.makedirs(place, exist_ok=True)
@@ -140,16 +147,16 @@ class Rig:
         return cls(case, machine, Journal(os.path.join(scratch, "state", "ccremedy")), ask)
 
     @property
-    def engine(self) -> engine.Engine:
-        return engine.Engine(self.machine, self.journal, self.ask)
+    def engine(self) -> Engine:
+        return Engine(self.machine, self.journal, self.ask)
 
     def tree(self) -> dict[str, tuple[Any, ...]]:
         return snapshot(self.machine.facts.root)
 
-    def diagnose(self) -> engine.Diagnosis:
-        return engine.diagnose(self.machine, [self.case.remedy])
+    def diagnose(self) -> Diagnosis:
+        return diagnose(self.machine, [self.case.remedy])
 
-    def apply(self, findings: list[Finding] | None = None) -> engine.Result:
+    def apply(self, findings: list[Finding] | None = None) -> Result:
         """As the command does: recover, lock, apply what is found."""
         with self.journal.lock(5):
             self.engine.recover()
@@ -158,7 +165,7 @@ class Rig:
             chosen = self.diagnose().findings if findings is None else findings
             return self.engine.apply(chosen, run, {self.case.remedy.id: self.case.remedy})
 
-    def undo(self, number: int | None = None, change: int | None = None) -> engine.Result:
+    def undo(self, number: int | None = None, change: int | None = None) -> Result:
         with self.journal.lock(5):
             self.engine.recover()
             runs = self.journal.sound_runs()
@@ -321,7 +328,7 @@ def _die_at(rig: Rig, deadly: int) -> None:
         os._exit(1)
 
 
-def _done(result: engine.Result) -> list[Change]:
+def _done(result: Result) -> list[Change]:
     return [change for (_, _, change), outcome in result.outcomes.items() if outcome == "done"]
 
 

@@ -11,7 +11,20 @@ import os
 from collections.abc import Iterator
 from dataclasses import replace
 
-from ccremedy import Change, Finding, Healthy, Location, Machine, Option, Problem, Remedy, files, knowledge, want
+from ccremedy import (
+    Change,
+    Finding,
+    Healthy,
+    Location,
+    Machine,
+    Option,
+    Problem,
+    Remedy,
+    editors,
+    files,
+    knowledge,
+    want,
+)
 from ccremedy.resources import free_name
 
 
@@ -86,7 +99,7 @@ def _fault(path: str) -> str:
         # Settings may be empty; an empty state file makes Claude Code start as if on a new machine.
         return "" if os.path.basename(path).startswith("settings") else "is empty"
     try:
-        value = json.loads(data.decode("utf-8-sig"), parse_constant=_not_json)
+        value = json.loads(data.removeprefix(editors.BOM).decode(), parse_constant=_not_json)
     except UnicodeDecodeError as error:
         return f"is not UTF-8 (byte {error.start})"
     except RecursionError:
@@ -153,7 +166,7 @@ def _newest_good_backup(folder: str, state: str) -> str:
     paths = [os.path.join(kept, name) for name in sorted(names, reverse=True)] + [f"{state}.backup"]
     for path in paths:
         if files.status(path) and not _fault(path):
-            value = json.loads((files.read(path, 256 * 2**20) or b"{}").decode("utf-8-sig"))
+            value = json.loads((files.read(path, 256 * 2**20) or b"{}").removeprefix(editors.BOM))
             if any(value.get(key) for key in ("projects", "mcpServers", "oauthAccount", "hasCompletedOnboarding")):
                 return path
     return ""
