@@ -5,7 +5,7 @@ A case is a folder `cases/<remedy>/<what-is-wrong>/` with a `case.json`:
     says       one sentence: what this machine shows
     platform   "linux" or "wsl"
     files      path to content; "~/" is the home, "/" the machine's root. Content is text, or an object:
-               {"text": …} {"base64": …} {"link": target} {"hard": path} {"folder": true}, with an optional "mode" ("755")
+               {"text": …} {"base64": …} {"link": target} {"hard": path} {"folder": true}, and maybe a "mode" ("755")
     env        added to HOME and PATH; {root} and {home} are filled in, here and in texts
     cwd        the working directory (~)
     options    switches of the remedy, such as "full"

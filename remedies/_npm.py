@@ -21,7 +21,8 @@ class Prefix:
 
 
 def user_npmrc(machine: Machine) -> str:
-    return _environment(machine, "userconfig")[1] or machine.path(".npmrc")
+    configured = _environment(machine, "userconfig")[1]
+    return _path(machine, configured) if configured else machine.path(".npmrc")
 
 
 def prefix(machine: Machine, npm: str) -> Prefix:
