@@ -12,16 +12,14 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ccremedy.errors import Problem
     from ccremedy.finding import Finding, Healthy, Option, Remedy, want
-    from ccremedy.machine import Adapter, Facts, Machine, Session
+    from ccremedy.machine import Adapter, Facts, Machine
     from ccremedy.resources import Block, Change, Line, Location
-    from ccremedy.shells import Profile
 
 _HOME = {
     "Problem": "errors",
     **dict.fromkeys(("Finding", "Healthy", "Option", "Remedy", "want"), "finding"),
-    **dict.fromkeys(("Adapter", "Facts", "Machine", "Session"), "machine"),
+    **dict.fromkeys(("Adapter", "Facts", "Machine"), "machine"),
     **dict.fromkeys(("Block", "Change", "Line", "Location"), "resources"),
-    "Profile": "shells",
 }
 
 __all__ = [
@@ -36,9 +34,7 @@ __all__ = [
     "Machine",
     "Option",
     "Problem",
-    "Profile",
     "Remedy",
-    "Session",
     "want",
 ]
 

@@ -95,8 +95,8 @@ def _find_line(data: bytes, key: str) -> tuple[int, int] | None:
     found, place = None, len(BOM) if data.startswith(BOM) else 0
     for raw in data[place:].splitlines(keepends=True):
         line = raw.rstrip(b"\r\n")
-        if re.match(rb"\s*\[[^\]]*\]\s*$", line) and not line.strip().endswith(b"]="):
-            break  # a section: whatever follows belongs to it
+        if re.match(rb"\[[^\]]*\]\s*$", line):  # npm takes an indented one for no section
+            break  # whatever follows belongs to it
         name, equals, _ = line.partition(b"=")
         if equals and name.strip().strip(b"\"'") == key.encode():
             found = (place, place + len(line))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from ccremedy.errors import Problem
 from ccremedy.resources import Change, Resource
 
 TYPE_CHECKING = False
@@ -70,7 +71,13 @@ def want(
     resource: Resource, value: str, *, by_hand: str = "", refused: str = "", expects: tuple[str, ...] = ()
 ) -> Iterator[Change]:
     """The change that gives `resource` this value, if it has another; with the reason where we must not make it."""
-    now = resource.read()
+    change = Change(resource, None, value, by_hand=by_hand or value.strip(), expects=expects)
+    try:
+        now = resource.read()
+    except Problem as problem:  # a directory in its place, a damaged block
+        yield replace(change, refused=refused or problem.what)
+        return
     if now != value:
-        change = Change(resource, now, value, by_hand=by_hand or value.strip(), expects=expects)
-        yield replace(change, refused=refused or resource.obstacle(), folders=resource.folders(value))
+        refused = refused or resource.obstacle()
+        folders = () if refused else resource.folders(value)
+        yield replace(change, before=now, refused=refused, folders=folders)

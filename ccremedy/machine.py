@@ -1,13 +1,12 @@
 """What can be asked of a machine. Read only: a remedy is only ever handed a Machine.
 
-`Machine.here()` is this one. Tests make others over a scratch `root`, with the same code: only where the system's own
-files are looked for (`/proc`, `/etc`, `/usr/bin`) differs.
+`registry.this_machine()` is the one that we run on. Tests make others over a scratch `root`, with the same code: only
+where the system's own files are looked for (`/proc`, `/etc`, `/usr/bin`) differs.
 """
 
 from __future__ import annotations
 
 import os
-import sys
 from dataclasses import dataclass, field
 
 from ccremedy import files
@@ -15,10 +14,9 @@ from ccremedy.errors import UNSUPPORTED, Problem
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from ccremedy.resources import Change
-    from ccremedy.shells import Profile
 
 
 @dataclass(frozen=True)
@@ -59,25 +57,15 @@ class Adapter:
         """The installed shells that we know, by name, with the program's absolute path."""
         raise NotImplementedError
 
-    def persist_path(self, machine: Machine, name: str, folder: str, expect: str) -> Iterator[Change]:
-        """The changes after which every new shell finds `folder` on its PATH, ahead of Windows' own."""
+    def persist_path(
+        self, machine: Machine, name: str, folder: str, expect: str, behind: Sequence[str] = ()
+    ) -> Iterator[Change]:
+        """The changes after which every new shell finds `folder` on its PATH, ahead of Windows' and of `behind`."""
         raise NotImplementedError
 
     def processes(self, facts: Facts) -> Iterator[tuple[int, str]]:
         """(pid, start time) of each process, the start time as the platform's Claude Code writes it."""
         raise NotImplementedError
-
-
-@dataclass(frozen=True)
-class Session:
-    """A Claude Code session that is alive."""
-
-    pid: int
-    folder: str  # where it works
-    status: str  # "idle", "busy", "unknown"
-
-    def __str__(self) -> str:
-        return f"session {self.pid} ({self.status}, in {self.folder or 'an unknown directory'})"
 
 
 @dataclass(frozen=True)
@@ -87,17 +75,6 @@ class Machine:
     facts: Facts
     shells: Mapping[str, str]  # installed shells: name to absolute path
     options: Mapping[str, bool] = field(default_factory=dict)
-
-    @classmethod
-    def here(cls, options: Mapping[str, bool] | None = None) -> Machine:
-        """This machine, for the user that we run as. Problem (6) where there is no home that we may touch."""
-        from ccremedy import registry
-
-        facts = Facts(sys.platform, dict(os.environ), "/", files.working_folder())
-        adapter = registry.adapter(facts)
-        if adapter.unsupported:
-            raise Problem(adapter.unsupported, where=adapter.name, code=UNSUPPORTED)
-        return cls(own_home(facts.env), adapter, facts, adapter.shells(facts), options or {})
 
     @property
     def env(self) -> Mapping[str, str]:
@@ -137,14 +114,8 @@ class Machine:
             for folder in self.windows_folders()
         )
 
-    def profiles(self) -> list[Profile]:
-        """The start-up files of each installed shell, in which a block takes effect."""
-        from ccremedy import shells
-
-        return shells.profiles(self)
-
-    def persist_path(self, name: str, folder: str, expect: str) -> Iterator[Change]:
-        return self.adapter.persist_path(self, name, folder, expect)
+    def persist_path(self, name: str, folder: str, expect: str, behind: Sequence[str] = ()) -> Iterator[Change]:
+        return self.adapter.persist_path(self, name, folder, expect, behind)
 
     # ---- Claude Code's own files (research: claude-code-facts §3)
 
@@ -172,12 +143,6 @@ class Machine:
         """The global state file: beside the default folder, but inside a configured one."""
         inside = bool(self.env.get("CLAUDE_CONFIG_DIR"))
         return os.path.join(self.claude_folder() if inside else self.home, ".claude.json")
-
-    def sessions(self) -> list[Session]:
-        """The live sessions that use this configuration: Claude's own register, checked against the processes."""
-        from ccremedy import sessions
-
-        return sessions.live(self)
 
 
 def own_home(env: Mapping[str, str]) -> str:

@@ -15,14 +15,12 @@ from types import ModuleType
 from ccremedy import files
 from ccremedy.errors import UNSUPPORTED, USAGE, Problem
 from ccremedy.finding import Remedy
-from ccremedy.machine import Adapter
+from ccremedy.machine import Adapter, Facts, Machine, own_home
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from typing import TypeVar
-
-    from ccremedy.machine import Facts
 
     Kind = TypeVar("Kind")
 
@@ -34,6 +32,15 @@ def adapter(facts: Facts) -> Adapter:
     if not best.priority(facts):
         raise Problem(f"ccremedy does not know the platform “{facts.system}”", code=UNSUPPORTED)
     return best
+
+
+def this_machine(switches: Mapping[str, bool]) -> Machine:
+    """The machine, for the user that we run as. Problem (6) where it is unsupported, or its home is not ours."""
+    facts = Facts(sys.platform, dict(os.environ), "/", files.working_folder())
+    found = adapter(facts)
+    if found.unsupported:
+        raise Problem(found.unsupported, where=found.name, code=UNSUPPORTED)
+    return Machine(own_home(facts.env), found, facts, found.shells(facts), switches)
 
 
 def remedies() -> dict[str, Remedy]:

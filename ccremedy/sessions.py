@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import dataclass
 
 from ccremedy import files
 from ccremedy.errors import Problem
-from ccremedy.machine import Session
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,7 +22,20 @@ if TYPE_CHECKING:
 _PROGRAMS = ("/@anthropic-ai/claude-code/", "/claude/versions/", "/.claude/local/")
 
 
+@dataclass(frozen=True)
+class Session:
+    """A Claude Code session that is alive."""
+
+    pid: int
+    folder: str  # where it works
+    status: str  # "idle", "busy", "unknown"
+
+    def __str__(self) -> str:
+        return f"session {self.pid} ({self.status}, in {self.folder or 'an unknown directory'})"
+
+
 def live(machine: Machine) -> list[Session]:
+    """The live sessions that use this machine's configuration, by pid."""
     folder = os.path.join(machine.claude_folder(), "sessions")
     found: dict[int, Session] = {}
     running = dict(machine.adapter.processes(machine.facts))

@@ -81,19 +81,21 @@ def quote(shell: str, text: str) -> str:
     return "'" + text.replace("'", "'\\''") + "'"
 
 
-def prepend(shell: str, folder: str, behind: Sequence[str] = ()) -> str:
-    """The lines that put `folder` on PATH, ahead of everything below the folders `behind`.
+def prepend(shell: str, folder: str, below: Sequence[str] = (), behind: Sequence[str] = ()) -> str:
+    """The lines that put `folder` on PATH, ahead of everything below the folders `below` and of the folders `behind`.
 
     Written so that shells started from each other do not add it again and again, and without a helper variable.
     """
+    ahead = [f":{drive}/" for drive in below] + [f":{other}:" for other in behind]
     if shell == "fish":
-        guard = f"""test "$PATH[1]" = {quote(shell, folder)}""" if behind else f"contains {quote(shell, folder)} $PATH"
+        guard = f"""test "$PATH[1]" = {quote(shell, folder)}""" if ahead else f"contains {quote(shell, folder)} $PATH"
         return f"{guard}; or set -gx PATH {quote(shell, folder)} $PATH\n"
     word, here = quote(shell, folder), quote(shell, f":{folder}:")
     add = f'export PATH={word}:"$PATH"'
     arms = [f"*{here}*) ;;", f"*) {add} ;;"]
-    if behind:
-        late = " | ".join(f"*{quote(shell, f':{drive}/')}*{here}*" for drive in behind)
+    if ahead:
+        # “:/a:/b:” has one colon between the two, so the pattern of a whole folder gives its last one to ours.
+        late = " | ".join(f"*{quote(shell, each.removesuffix(':'))}*{here}*" for each in ahead)
         arms = [f"{here}*) ;;", f"{late}) {add} ;;", *arms]
     return "\n".join(['case ":$PATH:" in', *(f"  {arm}" for arm in arms), "esac", ""])
 

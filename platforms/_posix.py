@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from ccremedy import Adapter, Block, Change, Facts, Machine, Problem, want
-from ccremedy.shells import KNOWN, prepend
+from ccremedy.shells import KNOWN, prepend, profiles
 
 # Never PATH: a folder of the user's, or one that anybody may write to, may stand in it.
 _PROGRAMS = ("/bin", "/usr/bin", "/usr/local/bin", "/opt/homebrew/bin")
@@ -29,10 +29,12 @@ class Posix(Adapter):
                     found.setdefault(name, program)
         return found
 
-    def persist_path(self, machine: Machine, name: str, folder: str, expect: str) -> Iterator[Change]:
+    def persist_path(
+        self, machine: Machine, name: str, folder: str, expect: str, behind: Sequence[str] = ()
+    ) -> Iterator[Change]:
         if ":" in folder or "\n" in folder:
             raise Problem("has a colon or a line end in its name, so it cannot stand on PATH", where=folder)
-        for profile in machine.profiles():
-            lines = prepend(profile.shell, folder, machine.windows_folders())
+        for profile in profiles(machine):
+            lines = prepend(profile.shell, folder, machine.windows_folders(), behind)
             block = Block(profile.path, name, profile.shell, profile.role)
             yield from want(block, lines, expects=(expect,))

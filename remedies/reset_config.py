@@ -6,26 +6,14 @@ cannot be made anew (transcripts, memory, agents, commands, skills, settings tha
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator
 from dataclasses import replace
 
-from ccremedy import (
-    Change,
-    Finding,
-    Healthy,
-    Location,
-    Machine,
-    Option,
-    Problem,
-    Remedy,
-    editors,
-    files,
-    knowledge,
-    want,
-)
+from ccremedy import Change, Finding, Healthy, Location, Machine, Option, Remedy, files, knowledge, sessions, want
 from ccremedy.resources import free_name
+
+from . import _claude
 
 
 class ResetConfig(Remedy):
@@ -39,7 +27,7 @@ class ResetConfig(Remedy):
 
     def diagnose(self, machine: Machine) -> Iterator[Finding | Healthy]:
         folder, state = machine.claude_folder(), machine.claude_state()
-        broken = _broken(folder, state)
+        broken = _claude.broken_files(folder, state)
         full = machine.options.get("full", False)
         present = [path for path in (folder, state) if files.status(path, follow=False) is not None]
         if full and present:
@@ -60,8 +48,8 @@ class ResetConfig(Remedy):
                 else "there are no files of Claude Code's here"
             )
             return
-        if sessions := machine.sessions():
-            why = f"a live Claude session owns it: {', '.join(map(str, sessions))}. Close it, then try again"
+        if live := sessions.live(machine):
+            why = f"a live Claude session owns it: {', '.join(map(str, live))}. Close it, then try again"
             changes = [replace(change, refused=change.refused or why) for change in changes]
         yield Finding(
             "reset" if full else "broken-files",
@@ -71,51 +59,6 @@ class ResetConfig(Remedy):
             tuple(changes),
             risk="medium",
         )
-
-
-def _broken(folder: str, state: str) -> dict[str, str]:
-    """Each of Claude Code's files that it cannot read, with the reason."""
-    known = knowledge.load("claude_folder")
-    paths = [
-        state,
-        *(os.path.join(folder, name) for kind in ("state", "settings", "credentials") for name in known[kind]),
-    ]
-    found = {path: why for path in paths if (why := _fault(path))}
-    status = files.status(folder)
-    if status is not None and files.kind(status.st_mode) != "a directory":
-        return {folder: "is not a directory"} | {path: why for path, why in found.items() if path == state}
-    return found
-
-
-def _fault(path: str) -> str:
-    """Why Claude Code cannot use this file ('' if it can, or if there is none)."""
-    if files.status(path) is None:
-        return "is a link to nothing" if files.status(path, follow=False) else ""
-    try:
-        data = files.read(path, 256 * 2**20)
-    except Problem as problem:
-        return problem.what
-    if not data:
-        # Settings may be empty; an empty state file makes Claude Code start as if on a new machine.
-        return "" if os.path.basename(path).startswith("settings") else "is empty"
-    try:
-        value = json.loads(data.removeprefix(editors.BOM).decode(), parse_constant=_not_json)
-    except UnicodeDecodeError as error:
-        return f"is not UTF-8 (byte {error.start})"
-    except RecursionError:
-        return "is nested too deeply"
-    except ValueError as error:
-        return f"is not valid JSON ({_place(error)})"
-    return "" if isinstance(value, dict) else "holds no JSON object"
-
-
-def _not_json(name: str) -> None:
-    raise ValueError(f"{name} is Python's idea of JSON, not JavaScript's")
-
-
-def _place(error: ValueError) -> str:
-    """Where it stops being JSON, without quoting what stands there."""
-    return f"line {error.lineno}, column {error.colno}" if isinstance(error, json.JSONDecodeError) else "a number"
 
 
 def _aside(path: str, aside: str) -> Iterator[Change]:
@@ -153,20 +96,7 @@ def _entries(folder: str, names: list[str]) -> Iterator[Change]:
 
 
 def _advice(folder: str, state: str, broken: dict[str, str]) -> Iterator[str]:
-    if state in broken and (backup := _newest_good_backup(folder, state)):
+    if state in broken and (backup := _claude.newest_good_backup(folder, state)):
         yield f"Claude Code has kept a good copy. To get servers and trust back: cp -p '{backup}' '{state}'"
     if any(os.path.basename(path) == ".credentials.json" for path in broken):
         yield "You will have to log in again: claude auth login"
-
-
-def _newest_good_backup(folder: str, state: str) -> str:
-    """The newest of Claude Code's own backups that parses and holds more than a fresh start would."""
-    kept = os.path.join(folder, "backups")
-    names = [name for name in files.names(kept) if name.startswith(".claude.json.backup")]
-    paths = [os.path.join(kept, name) for name in sorted(names, reverse=True)] + [f"{state}.backup"]
-    for path in paths:
-        if files.status(path) and not _fault(path):
-            value = json.loads((files.read(path, 256 * 2**20) or b"{}").removeprefix(editors.BOM))
-            if any(value.get(key) for key in ("projects", "mcpServers", "oauthAccount", "hasCompletedOnboarding")):
-                return path
-    return ""

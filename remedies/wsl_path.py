@@ -7,7 +7,7 @@ Linux paths ("exec: node: not found"). Windows' PATH import is left on: switchin
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from ccremedy import Change, Finding, Healthy, Machine, Remedy
 
@@ -39,9 +39,8 @@ class WslPath(Remedy):
         changes: list[Change] = []
         for number, folder in enumerate(dict.fromkeys(filter(None, linux.values()))):
             program = next(each for each in linux if linux[each] == folder)
-            changes += machine.persist_path(
-                f"wsl-path-{number + 1}" if number else "wsl-path", folder, f"linux {program}"
-            )
+            name = f"wsl-path-{number + 1}" if number else "wsl-path"
+            changes += machine.persist_path(name, folder, f"linux {program}", _links(machine, found.values(), folder))
         advice = [f"{program} has no Linux twin here. {INSTALL[program]}" for program in windows if not linux[program]]
         if changes or advice:
             yield Finding(
@@ -65,6 +64,13 @@ def _linux_folder(machine: Machine, program: str) -> str:
         if path and not machine.is_windows(path):
             return os.path.normpath(folder)
     return ""
+
+
+def _links(machine: Machine, programs: Iterable[str], ours: str) -> list[str]:
+    """The folders on PATH, not on a drive of Windows themselves, whose programs are links to one."""
+    folders = dict.fromkeys(os.path.dirname(program) for program in programs if program and machine.is_windows(program))
+    drives = tuple(f"{drive}/" for drive in machine.windows_folders())
+    return [folder for folder in folders if folder != ours and not f"{folder}/".startswith(drives)]
 
 
 def _and(names: dict[str, str]) -> str:

@@ -100,17 +100,16 @@ def diff(change: Change) -> str:
         return ""
     from difflib import unified_diff  # not needed where nothing is found
 
-    before, after = (_lines(data) for data in preview)
-    path = change.resource.path
-    source = path if change.before is not None else "/dev/null"
-    lines = unified_diff(before, after, visible(source), visible(path))
-    return "".join(redact(line.removesuffix("\n")) + "\n" for line in lines)
+    # Whole texts, because some secrets run over several lines.
+    before, after = (_lines(redact(data.decode("utf-8", "surrogateescape"))) for data in preview)
+    path = visible(change.resource.path)
+    lines = unified_diff(before, after, path if change.before is not None else "/dev/null", path)
+    return "".join(lines)
 
 
-def _lines(data: bytes) -> list[str]:
-    text = data.decode("utf-8", "surrogateescape").split("\n")
-    whole = [f"{line}\n" for line in text[:-1]]
-    return whole + ([f"{text[-1]}\n\\ No newline at end of file\n"] if text[-1] else [])
+def _lines(text: str) -> list[str]:
+    *whole, rest = text.split("\n")
+    return [f"{line}\n" for line in whole] + ([f"{rest}\n\\ No newline at end of file\n"] if rest else [])
 
 
 class Screen:

@@ -9,8 +9,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from ccremedy.cli.report import Screen
     from ccremedy.finding import Finding
-    from ccremedy.report import Screen
     from ccremedy.resources import Change
 
 YES, NO, ALL, DIFF, QUIT = "Yes", "No", "Yes, and all of this kind", "Show the diff", "Quit: change nothing at all"

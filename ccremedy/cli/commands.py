@@ -1,23 +1,17 @@
-"""The command line: words in, an exit code out. The only module that knows of dry runs, prompts and printing.
-
-`main` is also the one exit for errors: a Problem is a sentence and its code, an interruption 130, 143 or 141, anything
-else a bug (70) with a report that holds no values.
-"""
+"""What each command does: options in, a report out. The words themselves are read in the package's `__init__`."""
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 
-from ccremedy import __version__, errors
-from ccremedy.errors import Problem, Stopped
-from ccremedy.report import Report, Screen
+from ccremedy import errors
+from ccremedy.cli.report import Report, Screen
+from ccremedy.errors import Problem
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from typing import NoReturn
+    import argparse
 
     from ccremedy.diagnosis import Diagnosis
     from ccremedy.engine import Result
@@ -26,54 +20,8 @@ if TYPE_CHECKING:
     from ccremedy.machine import Machine
     from ccremedy.resources import Change
 
-WRITING = ("", "apply", "undo", "recover")
-VALUES = ("--timeout", "--max-risk", "--color", "--plan", "--output", "-o", "--change", "--exit-style")
 
-
-class Parser(argparse.ArgumentParser):
-    """Says what is wrong in one sentence, through the one exit for errors."""
-
-    def error(self, message: str) -> NoReturn:
-        raise Problem(message, todo=f"`{self.prog} --help` tells what can be said", code=errors.USAGE)
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    words = list(sys.argv[1:] if argv is None else argv)
-    screen = Screen()
-    as_json, command = "--json" in words, _command(words)
-    try:
-        options = _parse(words)
-        screen = Screen(options.color, options.quiet, options.verbose)
-        if command in WRITING:
-            _raise_on_signals()
-        report = options.act(options, screen)
-        code = _show(report, options, screen)
-        sys.stdout.flush()
-        return code
-    except Problem as problem:
-        if as_json:
-            _print_json(Report(command or "diagnose", problems=[problem], exit=problem.code).to_json())
-        else:
-            screen.problem(problem)
-        return problem.code
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains once more at its exit
-        return errors.BROKEN_PIPE
-    except (KeyboardInterrupt, EOFError):
-        print("\nccremedy: interrupted. Nothing is left half done.", file=sys.stderr)
-        return errors.INTERRUPTED
-    except Stopped:
-        print("ccremedy: stopped. Nothing is left half done.", file=sys.stderr)
-        return errors.TERMINATED
-    except Exception as error:  # noqa: BLE001 - the one place that turns a bug into something to send us
-        _print_bug(error)
-        return errors.BUG
-
-
-# ---- commands
-
-
-def _list(options: argparse.Namespace, screen: Screen) -> Report:
+def list_remedies(options: argparse.Namespace, screen: Screen) -> Report:
     from ccremedy import registry
 
     report = Report("list", _platform())
@@ -84,7 +32,7 @@ def _list(options: argparse.Namespace, screen: Screen) -> Report:
     return report
 
 
-def _show_remedy(options: argparse.Namespace, screen: Screen) -> Report:
+def show_remedy(options: argparse.Namespace, screen: Screen) -> Report:
     from ccremedy import registry
 
     report = Report("show", _platform())
@@ -99,11 +47,11 @@ def _show_remedy(options: argparse.Namespace, screen: Screen) -> Report:
     return report
 
 
-def _diagnose(options: argparse.Namespace, screen: Screen) -> Report:
-    from ccremedy.diagnosis import diagnose
+def diagnose(options: argparse.Namespace, screen: Screen) -> Report:
+    from ccremedy import diagnosis
 
-    machine, remedies = _machine(options), _chosen(options, options.remedies)
-    found = diagnose(machine, remedies.values())
+    machine, remedies = this_machine(options), _chosen(options, options.remedies)
+    found = diagnosis.diagnose(machine, remedies.values())
     report = _report("diagnose", machine, found)
     report.notes += _interrupted_runs(machine)
     report.exit = errors.FOUND if found.findings else errors.PARTLY if found.failed else errors.OK
@@ -112,26 +60,25 @@ def _diagnose(options: argparse.Namespace, screen: Screen) -> Report:
     return report
 
 
-def _bare(options: argparse.Namespace, screen: Screen) -> Report:
+def without_a_command(options: argparse.Namespace, screen: Screen) -> Report:
     """Without a command: diagnose, and on a terminal offer to mend."""
     options.remedies, options.all = [], True
-    report = _diagnose(options, screen)
+    report = diagnose(options, screen)
     mendable = any(not change.refused for finding in report.findings for change in finding.changes)
     if not mendable or options.json or not (options.yes or _can_ask(options)):
         return report
     options.dry_run, options.plan, options.exit_style = False, None, "plain"
-    return _apply(options, screen)
+    return apply(options, screen)
 
 
-def _plan(options: argparse.Namespace, screen: Screen) -> Report:
-    from ccremedy import plan
-    from ccremedy.diagnosis import diagnose
+def plan(options: argparse.Namespace, screen: Screen) -> Report:
+    from ccremedy import diagnosis, plans
 
-    machine, remedies = _machine(options), _chosen(options, _named(options))
-    found = diagnose(machine, remedies.values())
+    machine, remedies = this_machine(options), _chosen(options, _named(options))
+    found = diagnosis.diagnose(machine, remedies.values())
     report = _report("plan", machine, found)
     report.exit = _precluded(found)
-    plan.write(options.output, plan.make(machine, list(remedies), found.findings))
+    plans.write(options.output, plans.make(machine, list(remedies), found.findings))
     if options.output == "-":
         options.quiet = options.silent = True
     else:
@@ -139,11 +86,10 @@ def _plan(options: argparse.Namespace, screen: Screen) -> Report:
     return report
 
 
-def _apply(options: argparse.Namespace, screen: Screen) -> Report:
-    from ccremedy import plan
-    from ccremedy.diagnosis import diagnose
+def apply(options: argparse.Namespace, screen: Screen) -> Report:
+    from ccremedy import diagnosis, plans
 
-    planned = plan.load(options.plan) if options.plan else None
+    planned = plans.load(options.plan) if options.plan else None
     if planned is not None:
         if options.remedies or options.all:
             raise Problem("a plan names its own remedies", todo="Say either --plan or remedies", code=errors.USAGE)
@@ -151,14 +97,14 @@ def _apply(options: argparse.Namespace, screen: Screen) -> Report:
         for name in planned["options"]:
             setattr(options, name, True)
     remedies = _chosen(options, _named(options))
-    machine = _machine(options)
+    machine = this_machine(options)
     notes = [] if options.dry_run else _recover_first(machine, options)
-    found = diagnose(machine, remedies.values())
+    found = diagnosis.diagnose(machine, remedies.values())
     report = _report("apply", machine, found)
     report.notes += notes
     journal = _journal(machine)
     if planned is not None:
-        plan.check(planned, machine, found.findings, journal.runs())
+        plans.check(planned, machine, found.findings, journal.runs())
     mendable = [finding for finding in found.findings if any(not change.refused for change in finding.changes)]
     if options.dry_run or not mendable:
         report.exit = _precluded(found)
@@ -189,11 +135,11 @@ def _apply(options: argparse.Namespace, screen: Screen) -> Report:
     return _outcome(report, result, found, agreed)
 
 
-def _undo(options: argparse.Namespace, screen: Screen) -> Report:
+def undo(options: argparse.Namespace, screen: Screen) -> Report:
     from ccremedy.engine import Engine
     from ccremedy.journal import find
 
-    machine = _machine(options)
+    machine = this_machine(options)
     journal = _journal(machine)
     report = Report("undo", machine.adapter.name)
     report.notes += _recover_first(machine, options)
@@ -210,7 +156,7 @@ def _undo(options: argparse.Namespace, screen: Screen) -> Report:
     if not options.yes:
         if not _can_ask(options):
             raise _unconfirmed()
-        from ccremedy import ask
+        from ccremedy.cli import ask
 
         screen.say(f"Run {target.number} ({target.command}, {target.time}):")
         for sentence in sentences:
@@ -230,8 +176,8 @@ def _undo(options: argparse.Namespace, screen: Screen) -> Report:
     return report
 
 
-def _history(options: argparse.Namespace, screen: Screen) -> Report:
-    machine = _machine(options)
+def history(options: argparse.Namespace, screen: Screen) -> Report:
+    machine = this_machine(options)
     runs = _journal(machine).runs()
     report = Report("history", machine.adapter.name)
     report.more["runs"] = [
@@ -260,8 +206,8 @@ def _history(options: argparse.Namespace, screen: Screen) -> Report:
     return report
 
 
-def _recover(options: argparse.Namespace, screen: Screen) -> Report:
-    machine = _machine(options)
+def recover(options: argparse.Namespace, screen: Screen) -> Report:
+    machine = this_machine(options)
     report = Report("recover", machine.adapter.name)
     report.notes = _recover_first(machine, options) or ["no run was interrupted: there is nothing to recover"]
     return report
@@ -270,10 +216,10 @@ def _recover(options: argparse.Namespace, screen: Screen) -> Report:
 # ---- their parts
 
 
-def _machine(options: argparse.Namespace) -> Machine:
-    from ccremedy.machine import Machine
+def this_machine(options: argparse.Namespace) -> Machine:
+    from ccremedy import registry
 
-    return Machine.here({name: getattr(options, name, False) for name in options.switches})
+    return registry.this_machine({name: getattr(options, name, False) for name in options.switches})
 
 
 def _journal(machine: Machine) -> Journal:
@@ -372,7 +318,7 @@ def _agree(options: argparse.Namespace, screen: Screen, findings: list[Finding])
         return {change for finding in within for change in finding.changes if not change.refused}
     if not _can_ask(options):
         raise _unconfirmed()
-    from ccremedy import ask
+    from ccremedy.cli import ask
 
     agreed = ask.confirm(within, screen)
     if not agreed:
@@ -450,7 +396,7 @@ def _undone_findings(result: Result) -> list[Finding]:
 def _inverse_diffs(changes: list[Change]) -> dict[Change, str]:
     from dataclasses import replace
 
-    from ccremedy.report import diff
+    from ccremedy.cli.report import diff
 
     return {change: diff(replace(change, before=change.after, after=change.before)) for change in changes}
 
@@ -466,168 +412,3 @@ def _remedy_json(remedy: Remedy, platform: str) -> dict[str, object]:
         "supported": supported,
         "unsupported": "" if supported else remedy.unsupported,
     }
-
-
-# ---- words
-
-
-COMMANDS: dict[str, tuple[str, Callable[[argparse.Namespace, Screen], Report]]] = {
-    "list": ("list the remedies", _list),
-    "show": ("tell what a remedy does, and for which symptoms", _show_remedy),
-    "diagnose": ("find out what is wrong; change nothing", _diagnose),
-    "apply": ("mend it: show, ask, change, prove", _apply),
-    "plan": ("write down what apply would do, to do it later", _plan),
-    "undo": ("take back the last run, any run, or one change of a run", _undo),
-    "history": ("list what was done", _history),
-    "recover": ("take back what a crash interrupted", _recover),
-}
-
-
-def _command(words: list[str]) -> str:
-    """The first word that is no option and no option's value."""
-    skip = False
-    for word in words:
-        if skip or word in VALUES:
-            skip = not skip
-        elif not word.startswith("-"):
-            return word
-    return ""
-
-
-def _parse(words: list[str]) -> argparse.Namespace:
-    command = _command(words)
-    if command and command not in COMMANDS:
-        from ccremedy.registry import suggest
-
-        raise Problem(f"there is no command “{command}”", todo=suggest(command, list(COMMANDS)), code=errors.USAGE)
-    overview = [f"  {name:<10} {what}" for name, (what, _) in COMMANDS.items()]
-    without = "Without a command: diagnose, and on a terminal offer to mend."
-    what = COMMANDS[command][0] if command else "find out why Claude Code is broken, and mend it"
-    parser = Parser(
-        prog=f"ccremedy {command}".strip(),
-        description=f"{what.capitalize()}.",
-        epilog=None if command else "\n".join(["commands:", *overview, "", without]),
-        # A width of its own: to ask the terminal's, argparse imports seven modules for every single option.
-        formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(prog, width=100),
-        allow_abbrev=False,
-    )
-    _common(parser)
-    switches = _specific(parser, command)
-    rest = list(words)
-    if command:
-        rest.remove(command)
-    else:
-        parser.add_argument("--version", action="version", version=f"ccremedy {__version__}")
-    options = parser.parse_intermixed_args(rest)
-    options.act = COMMANDS[command][1] if command else _bare
-    options.switches, options.text, options.silent = switches, [], False
-    return options
-
-
-def _common(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--json", action="store_true", help="print one JSON document instead of text")
-    parser.add_argument("--color", choices=("auto", "always", "never"), default="auto")
-    parser.add_argument("--no-input", action="store_true", help="never ask; what needs a yes is not done")
-    parser.add_argument("--timeout", type=_seconds, default=10.0, metavar="SECONDS",
-                        help="how long a shell may take to start, and another run to end (10)")  # fmt: skip
-    parser.add_argument("-q", "--quiet", action="store_true", help="print problems only")
-    parser.add_argument("-v", "--verbose", action="store_true", help="say also why there is nothing to do")
-
-
-def _specific(parser: argparse.ArgumentParser, command: str) -> dict[str, str]:
-    """The arguments of one command. Returns the switches of remedies that it takes, each with its remedy."""
-    if command in ("", "apply", "undo"):
-        parser.add_argument("-y", "--yes", action="store_true", help="do not ask")
-    if command in ("", "apply"):
-        parser.add_argument("--max-risk", choices=("low", "medium", "high"), default="medium",
-                            help="leave alone what is riskier (medium)")  # fmt: skip
-    if command in ("diagnose", "apply", "plan"):
-        parser.add_argument("remedies", nargs="*", metavar="REMEDY")
-    if command in ("apply", "plan"):
-        parser.add_argument("--all", action="store_true", help="every remedy that finds something")
-    if command == "apply":
-        parser.add_argument("--dry-run", action="store_true", help="show each change as a diff; write nothing")
-        parser.add_argument("--plan", metavar="FILE", help="carry out exactly this plan")
-        parser.add_argument("--exit-style", choices=("plain", "detailed"), default="plain",
-                            help="detailed: a dry run that would change something exits with 10")  # fmt: skip
-    if command == "plan":
-        parser.add_argument("-o", "--output", metavar="FILE", required=True, help="where to write it; - for the screen")
-    if command == "show":
-        parser.add_argument("remedy", metavar="REMEDY")
-    if command == "undo":
-        parser.add_argument("run", nargs="?", type=int, metavar="RUN", help="number of the run (the last one)")
-        parser.add_argument("--change", type=int, metavar="N", help="only the N-th change of it")
-    if command not in ("diagnose", "apply", "plan"):
-        return {}
-    from ccremedy import registry
-
-    switches = {}
-    for remedy in registry.remedies().values():
-        for option in remedy.options:
-            switches[option.name] = remedy.id
-            parser.add_argument(f"--{option.name}", action="store_true", help=f"{remedy.id}: {option.help}")
-    return switches
-
-
-def _seconds(text: str) -> float:
-    value = float(text)
-    if not 0 < value < 3600:
-        raise ValueError
-    return value
-
-
-_seconds.__name__ = "number of seconds"  # argparse names the type in its message
-
-
-# ---- results
-
-
-def _show(report: Report, options: argparse.Namespace, screen: Screen) -> int:
-    if options.silent:
-        return report.exit
-    if options.json:
-        _print_json(report.to_json())
-        return report.exit
-    for line in options.text:
-        screen.say(line)
-    machine = None
-    if report.findings or report.failed or report.healthy:
-        machine = _machine(options)
-    screen.report(report, machine, diffs=getattr(options, "dry_run", False) or screen.verbose)
-    if report.run:
-        what = "taken back" if report.command == "undo" else "made"
-        screen.say(f"Run {report.run}. To take back what it {what}: ccremedy undo {report.run}")
-    elif report.command == "diagnose" and any(not c.refused for f in report.findings for c in f.changes):
-        screen.say("To mend it: ccremedy apply --all (add --dry-run to see each change first)")
-    return report.exit
-
-
-def _print_json(document: object) -> None:
-    import json
-
-    print(json.dumps(document, indent=2, ensure_ascii=True))
-    sys.stdout.flush()
-
-
-def _print_bug(error: BaseException) -> None:
-    """Where it happened, without the values that were being worked on."""
-    import platform
-    import traceback
-
-    print(f"ccremedy: this is a bug in ccremedy {__version__}: {type(error).__name__}", file=sys.stderr)
-    print(f"  Python {platform.python_version()} on {sys.platform}", file=sys.stderr)
-    for frame in traceback.extract_tb(error.__traceback__):
-        name = os.path.relpath(frame.filename, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-        print(f"  {name}:{frame.lineno} in {frame.name}", file=sys.stderr)
-    print("Nothing is left half done. These lines hold no values of yours; please send them to us.", file=sys.stderr)
-
-
-def _raise_on_signals() -> None:
-    import signal
-
-    def stop(number: int, frame: object) -> None:
-        raise Stopped
-
-    for name in ("SIGTERM", "SIGHUP"):
-        if hasattr(signal, name) and signal.getsignal(getattr(signal, name)) is not signal.SIG_IGN:
-            signal.signal(getattr(signal, name), stop)
