@@ -1,7 +1,7 @@
 """The marked block of a start-up file and the key line of an npmrc: pure functions, bytes in, bytes out.
 
 Every byte outside of what is edited stays as it is, whatever it is: CRLF, a BOM, no final newline, not UTF-8. Taking
-an edit back gives the bytes from before it.
+edits back, the last one first, gives the bytes from before them.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ def _find_line(data: bytes, key: str) -> tuple[int, int] | None:
         if re.match(rb"\[[^\]]*\]\s*$", line):  # npm takes an indented one for no section
             break  # whatever follows belongs to it
         name, equals, _ = line.partition(b"=")
-        if equals and name.strip().strip(b"\"'") == key.encode():
+        if equals and _text(name).strip().strip("\ufeff\"'") == key:  # npm, too, takes off blanks of any kind
             found = (place, place + len(line))
         place += len(raw)
     return found

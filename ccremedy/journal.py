@@ -151,7 +151,7 @@ class Journal:
         except ModuleNotFoundError:
             raise Problem(
                 "the package “filelock” is not installed, and without a lock nothing is changed",
-                todo="Run “make” as the README says, or: pip install filelock",
+                todo="Install ccremedy with its packages, as its README says under “Mend it”",
                 code=UNSUPPORTED,
             ) from None
 

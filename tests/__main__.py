@@ -50,6 +50,7 @@ def make_environment() -> None:
             command = [sys.executable, "-m", "pip", "--python", PYTHON, "install", "--quiet", "pip"]
             subprocess.run(command, check=True)
         elif os.geteuid() == 0 and shutil.which("apt-get"):
+            subprocess.run(["apt-get", "update", "-qq"], check=True)
             subprocess.run(["apt-get", "install", "-y", "-qq", "--no-install-recommends", "python3-venv"], check=True)
             os.execv(sys.executable, [sys.executable, "-m", "tests", *sys.argv[1:]])
         else:

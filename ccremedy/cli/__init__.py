@@ -191,8 +191,7 @@ def _show(report: Report, options: argparse.Namespace, screen: Screen) -> int:
         machine = commands.this_machine(options)
     screen.report(report, machine, diffs=getattr(options, "dry_run", False) or screen.verbose)
     if report.run:
-        what = "taken back" if report.command == "undo" else "made"
-        screen.say(f"Run {report.run}. To take back what it {what}: ccremedy undo {report.run}")
+        screen.say(f"That was run {report.run}. To take it back: ccremedy undo {report.run}")
     elif report.command == "diagnose" and any(not c.refused for f in report.findings for c in f.changes):
         screen.say("To mend it: ccremedy apply --all (add --dry-run to see each change first)")
     return report.exit

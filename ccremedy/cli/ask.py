@@ -59,7 +59,7 @@ def _questionary() -> Any:
     except ModuleNotFoundError:
         raise Problem(
             "the package “questionary”, which asks, is not installed",
-            todo="Install ccremedy as the README says, or say --yes",
+            todo="Install ccremedy with its packages, as its README says under “Mend it”, or say --yes",
             code=UNSUPPORTED,
         ) from None
     return questionary
