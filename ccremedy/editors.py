@@ -44,7 +44,7 @@ def put_block(data: bytes, name: str, body: str | None, at_end: bool) -> bytes:
 
 def _find_block(data: bytes, name: str) -> re.Match[bytes] | None:
     mark = re.escape(name.encode())
-    begin = rb"^# >>> ccremedy " + mark + rb"(?P<newline> \([^)\n]*\))? >>>\r?\n"
+    begin = rb"^# >>> ccremedy " + mark + rb"(?P<newline> \([^)\n]*\))? >>>(?:\r?\n|\Z)"
     end = rb"^# <<< ccremedy " + mark + rb" <<<(?:\r?\n|\Z)"
     begins, ends = len(re.findall(begin, data, re.M)), len(re.findall(end, data, re.M))
     if not begins and not ends:
@@ -92,14 +92,17 @@ def put_line(data: bytes, key: str, line: str) -> bytes:
 
 
 def _find_line(data: bytes, key: str) -> tuple[int, int] | None:
-    found, place = None, len(BOM) if data.startswith(BOM) else 0
-    for raw in data[place:].splitlines(keepends=True):
+    found, place = None, 0
+    for raw in data.splitlines(keepends=True):
         line = raw.rstrip(b"\r\n")
-        if re.match(rb"\[[^\]]*\]\s*$", line):  # npm takes an indented one for no section
+        if re.match(rb"\[[^\]]*\]\s*$", line):  # npm takes one behind a blank or a BOM for no section
             break  # whatever follows belongs to it
         name, equals, _ = line.partition(b"=")
-        if equals and _text(name).strip().strip("\ufeff\"'") == key:  # npm, too, takes off blanks of any kind
-            found = (place, place + len(line))
+        if (
+            equals and _text(name).strip().strip("\ufeff\"'") == key
+        ):  # it takes blanks of any kind, and a BOM, off a key
+            start = place + (len(BOM) if line.startswith(BOM) else 0)
+            found = (start, place + len(line))
         place += len(raw)
     return found
 
