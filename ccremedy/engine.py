@@ -63,7 +63,8 @@ class Engine:
             try:
                 if changes:
                     self._mend(finding, changes, result, remedies.get(finding.remedy))
-            except Problem as problem:
+            except (Problem, OSError) as error:
+                problem = _as_problem(error, changes[0].resource.path)
                 for change in changes:
                     result.say(finding, change, "drifted" if isinstance(problem, Drift) else "failed")
                 result.problems.append(problem)
@@ -123,8 +124,6 @@ class Engine:
                 return {}
         except BaseException as error:
             self._take_back(run, step, _why(error))
-            if isinstance(error, OSError):
-                raise Problem(explain(error), where=str(error.filename or changes[0].resource.path)) from None
             raise
         self._take_back(run, step, "; ".join(dict.fromkeys(wrong.values())))
         return wrong
@@ -141,7 +140,9 @@ class Engine:
     def _prove(
         self, finding_id: str, changes: list[Change], before: Answers, remedy: Remedy | None
     ) -> dict[Change, str]:
-        wrong = {change: "it is not on the disk" for change in changes if change.status() != DONE}
+        # What comes back where a newcomer was moved aside fills its place: only the last one at a place can be seen.
+        last = {change.resource.path: change for change in changes}
+        wrong = {change: "it is not on the disk" for change in last.values() if change.status() != DONE}
         if before:
             after = self._ask(changes)
             unproven = shells.prove(self.machine, changes, before, after)
@@ -168,6 +169,15 @@ class Engine:
 
     def _take_back(self, run: Run, step: Step, why: str) -> None:
         """Set what the step has begun to `before`, last first. Problem (4) where something stands in the way."""
+        try:
+            self.journal.cut(run)
+        except OSError as error:
+            raise Problem(
+                f"the journal cannot be written ({explain(error)}), so what was begun was left as it is",
+                where=run.path,
+                todo="Make room, then run: ccremedy recover",
+                code=errors.INCOMPLETE,
+            ) from None
         stuck: list[str] = []
         for index in reversed(range(step.begun)):
             change = step.changes[index]
@@ -221,7 +231,8 @@ class Engine:
             try:
                 result.notes += self._undo_one(target, run, step, index)
                 result.say(finding, change, "undone")
-            except Problem as problem:
+            except (Problem, OSError) as error:
+                problem = _as_problem(error, change.resource.path)
                 result.say(finding, change, "drifted" if isinstance(problem, Drift) else "failed")
                 result.problems.append(problem)
         return result
@@ -263,6 +274,10 @@ def _newcomers(location: Location, inverse: list[Change]) -> list[str]:
     merged = [f"kept {each.resource.aside}" for each in inverse[2:] if isinstance(each.resource, Location)]
     left = [f"a newer {os.path.join(location.path, name)} is in {aside.aside}" for name in files.tree(aside.aside)]
     return merged + left
+
+
+def _as_problem(error: Problem | OSError, where: str) -> Problem:
+    return error if isinstance(error, Problem) else Problem(explain(error), where=str(error.filename or where))
 
 
 def _why(error: BaseException) -> str:

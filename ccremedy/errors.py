@@ -40,6 +40,14 @@ class Drift(Problem):
         super().__init__(what, where=where, todo=todo, code=DRIFT)
 
 
+class Unreadable(Problem):
+    """The operating system would not let us read it. `errno` tells a passing fault from a file that is closed to us."""
+
+    def __init__(self, error: OSError, *, where: str) -> None:
+        super().__init__(f"cannot be read: {explain(error)}", where=where, code=UNSUPPORTED)
+        self.errno = error.errno
+
+
 class Stopped(BaseException):
     """SIGTERM or SIGHUP arrived: unwind as for Ctrl-C, so that what was begun is taken back."""
 

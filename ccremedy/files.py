@@ -13,11 +13,12 @@ kill the process, fail the call or record it (tests/sweep.py).
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import stat
 
-from ccremedy.errors import UNSUPPORTED, Drift, Problem, explain
+from ccremedy.errors import UNSUPPORTED, Drift, Problem, Unreadable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def read(path: str, limit: int = LIMIT) -> bytes | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
-        raise _unreadable(path, error) from None
+        raise Unreadable(error, where=path) from None
     try:
         found = os.fstat(handle)
         if not stat.S_ISREG(found.st_mode):
@@ -51,9 +52,9 @@ def read(path: str, limit: int = LIMIT) -> bytes | None:
             parts.append(part)
         return b"".join(parts)
     except OSError as error:
-        raise _unreadable(path, error) from None
+        raise Unreadable(error, where=path) from None
     finally:
-        os.close(handle)
+        _close(handle)
 
 
 def read_start(path: str, size: int) -> bytes:
@@ -67,7 +68,7 @@ def read_start(path: str, size: int) -> bytes:
     except OSError:
         return b""
     finally:
-        os.close(handle)
+        _close(handle)
 
 
 def names(path: str) -> list[str]:
@@ -77,7 +78,7 @@ def names(path: str) -> list[str]:
     except (FileNotFoundError, NotADirectoryError):
         return []
     except OSError as error:
-        raise _unreadable(path, error) from None
+        raise Unreadable(error, where=path) from None
 
 
 def tree(folder: str, inside: str = "") -> list[str]:
@@ -100,7 +101,7 @@ def status(path: str, follow: bool = True) -> os.stat_result | None:
     except OSError as error:
         if error.errno == errno.ELOOP:
             return None
-        raise _unreadable(path, error) from None
+        raise Unreadable(error, where=path) from None
 
 
 def can_write(path: str) -> bool:
@@ -122,7 +123,7 @@ def resolve(path: str) -> str:
         try:
             path = os.path.join(os.path.dirname(path), os.readlink(path))
         except OSError as error:
-            raise _unreadable(path, error) from None
+            raise Unreadable(error, where=path) from None
     raise Problem("is a link that leads back to itself", where=path, code=UNSUPPORTED)
 
 
@@ -324,11 +325,12 @@ def write_new(path: str, data: bytes) -> None:
 
 
 def discard(path: str) -> None:
-    """Remove a scratch file of ours, if there is one."""
+    """Remove a scratch file of ours, if there is one; it does not come back after a power cut."""
     try:
         os.unlink(path)
     except FileNotFoundError:
         return
+    sync_folder(os.path.dirname(path))
 
 
 def sync_folder(folder: str) -> None:
@@ -436,7 +438,7 @@ def _flags(path: str) -> int:
     except OSError:
         return 0
     finally:
-        os.close(handle)
+        _close(handle)
 
 
 def _copy_flags(target: str, handle: int) -> None:
@@ -446,6 +448,12 @@ def _copy_flags(target: str, handle: int) -> None:
     if flags:
         # No promise broken where the file system has no such flag: then the original could not have had it.
         fcntl.ioctl(handle, 0x40086602, flags.to_bytes(8, "little"))  # FS_IOC_SETFLAGS
+
+
+def _close(handle: int) -> None:
+    """Close what was only read: an error here says nothing about what we have."""
+    with contextlib.suppress(OSError):
+        os.close(handle)
 
 
 def _umask() -> int:
@@ -465,10 +473,6 @@ def _owner(uid: int) -> str:
 
 def _too_large(size: int, limit: int) -> str:
     return f"is too large to be edited safely ({size / 2**20:.0f} MB; the limit is {limit / 2**20:.0f} MB)"
-
-
-def _unreadable(path: str, error: OSError) -> Problem:
-    return Problem(f"cannot be read: {explain(error)}", where=path, code=UNSUPPORTED)
 
 
 def walk_up(path: str) -> Iterator[str]:

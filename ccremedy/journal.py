@@ -23,7 +23,7 @@ import zlib
 from dataclasses import dataclass, field
 
 from ccremedy import files
-from ccremedy.errors import INCOMPLETE, LOCKED, UNSUPPORTED, USAGE, Problem
+from ccremedy.errors import INCOMPLETE, LOCKED, UNSUPPORTED, USAGE, Problem, explain
 from ccremedy.resources import Change, change_from_json
 
 TYPE_CHECKING = False
@@ -158,13 +158,19 @@ class Journal:
         @contextmanager
         def held() -> Iterator[None]:
             self._check()
-            missing = files.missing_folders(os.path.join(self.runs_folder, "run"))
-            files.make_folders(missing, 0o700)
+            try:
+                files.make_folders(files.missing_folders(os.path.join(self.runs_folder, "run")), 0o700)
+            except OSError as error:
+                raise _unwritable(self.folder, error) from None
             self._check()
-            lock = filelock.FileLock(os.path.join(self.folder, "lock"), timeout=timeout, mode=0o600)
+            lock = filelock.FileLock(
+                os.path.join(self.folder, "lock"), timeout=timeout, mode=0o600, fallback_to_soft=False
+            )
             try:
                 lock.acquire()
-            except filelock.Timeout:
+            except OSError as error:
+                if not isinstance(error, filelock.Timeout):
+                    raise _unwritable(self.folder, error) from None
                 raise Problem(
                     "another ccremedy is at work here",
                     where=self.folder,
@@ -196,11 +202,28 @@ class Journal:
         }
         head = {"run": run.number, "v": VERSION, "command": run.command, "time": run.time, "plan": run.plan}
         first = [{"type": "run", **head}] if not run.size else []
-        self._append(run, [*first, {"type": "step", **record}])
-        if first:
-            files.sync_folder(self.runs_folder)
+        size = run.size
+        try:
+            self._append(run, [*first, {"type": "step", **record}])
+            if first:
+                self._sync_folders()
+        except BaseException:
+            run.size = size  # so that the next record takes its place
+            raise
         run.steps.append(step)
         return step
+
+    def _sync_folders(self) -> None:
+        """Make the way to a new file durable, up to what is not ours: an earlier run may have been killed making it."""
+        for folder in files.walk_up(self.runs_folder):
+            found = files.status(folder)
+            if found is None or found.st_uid != os.geteuid():
+                return
+            files.sync_folder(folder)
+
+    def cut(self, run: Run) -> None:
+        """Before anything is taken back: a record whose writing failed must not turn out to be on the disk later."""
+        files.append(run.path, b"", keep=run.size)
 
     def doing(self, run: Run, step: Step, index: int) -> None:
         self._append(run, [{"type": "doing", "step": step.number, "change": index}])
@@ -262,6 +285,11 @@ def _replay(run: Run, record: dict[str, Any]) -> None:
         step.undone[_index(record["change"], step.changes)] = int(record["by"])
     else:
         raise Problem("a record of an unknown type")
+
+
+def _unwritable(folder: str, error: OSError) -> Problem:
+    todo = "Nothing was changed, because nothing is changed without a journal"
+    return Problem(f"cannot be written: {explain(error)}", where=folder, todo=todo, code=UNSUPPORTED)
 
 
 def _index(number: object, things: list[Any]) -> int:

@@ -304,8 +304,10 @@ def change_from_json(record: object) -> Change:
     if not all(isinstance(each, list) for each in lists) or not isinstance(record.get("summary"), str):
         raise Problem(f"holds a {record['kind']} without its parts")
     paths = [values["path"], values.get("aside", values["path"]), *record["folders"]]
-    if not all(value is None or _is_text(value) for value in (before, after, *record["expects"])) or not all(
-        _is_text(path) and os.path.isabs(path) for path in paths
+    if not (
+        all(value is None or _is_text(value) for value in (before, after))
+        and all(_is_text(value) for value in record["expects"])
+        and all(_is_text(path) and os.path.isabs(path) for path in paths)
     ):
         raise Problem(f"holds a {record['kind']} with values that cannot be")
     return Change(

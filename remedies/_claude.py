@@ -5,10 +5,12 @@ What it reads, and what it does with a broken one, was seen with 2.1.330 (resear
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 
 from ccremedy import Problem, editors, files, knowledge
+from ccremedy.errors import Unreadable
 
 
 def broken_files(folder: str, state: str) -> dict[str, str]:
@@ -31,6 +33,10 @@ def _fault(path: str) -> str:
         return "is a link to nothing" if files.status(path, follow=False) else ""
     try:
         data = files.read(path, 256 * 2**20)
+    except Unreadable as problem:
+        if problem.errno != errno.EACCES:  # a passing fault of the disk says nothing about the file
+            raise
+        return problem.what
     except Problem as problem:
         return problem.what
     if not data:
