@@ -90,7 +90,6 @@ class Engine:
                         Problem(
                             f"the change did not take effect and was taken back ({wrong[change]})",
                             where=change.resource.path,
-                            todo=f"By hand: {change.by_hand}" if change.by_hand else "",
                         )
                     )
                     continue
@@ -272,7 +271,10 @@ def _newcomers(location: Location, inverse: list[Change]) -> list[str]:
     assert isinstance(aside, Location)
     files.remove_empty(aside.aside)
     merged = [f"kept {each.resource.aside}" for each in inverse[2:] if isinstance(each.resource, Location)]
-    left = [f"a newer {os.path.join(location.path, name)} is in {aside.aside}" for name in files.tree(aside.aside)]
+    left = [
+        f"a newer {os.path.join(location.path, name)} is kept as {os.path.join(aside.aside, name)}"
+        for name in files.tree(aside.aside)
+    ]
     return merged + left
 
 

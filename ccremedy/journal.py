@@ -18,13 +18,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import stat
 import zlib
 from dataclasses import dataclass, field
 
 from ccremedy import files
 from ccremedy.errors import INCOMPLETE, LOCKED, UNSUPPORTED, USAGE, Problem, explain
-from ccremedy.resources import Change, change_from_json
+from ccremedy.resources import Change, change_from_json, is_path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -87,8 +88,9 @@ class Journal:
     def runs(self) -> list[Run]:
         """Every run, oldest first. Problem (6) where the state folder is not ours alone."""
         self._check()
-        found = [name for name in files.names(self.runs_folder) if name[:6].isdigit() and name.endswith(".jsonl")]
-        return [self._load(int(name[:-6]), os.path.join(self.runs_folder, name)) for name in found]
+        ours = (re.fullmatch(r"([0-9]{6,})\.jsonl", name) for name in files.names(self.runs_folder))
+        numbers = sorted((int(found[1]), found[0]) for found in ours if found)
+        return [self._load(number, os.path.join(self.runs_folder, name)) for number, name in numbers]
 
     def sound_runs(self) -> list[Run]:
         """The same, for a command that is about to write: Problem (4) where one of them cannot be read."""
@@ -272,17 +274,19 @@ def _replay(run: Run, record: dict[str, Any]) -> None:
         scratch = [str(each) for each in record["scratch"]]
         if record["step"] != len(run.steps) + 1 or len(scratch) != len(changes):
             raise Problem("a step out of its order")
-        if not all(os.path.basename(name).startswith(f".ccremedy-{run.number}-") for name in scratch if name):
+        if not all(_is_scratch(name, run) for name in scratch if name):
             raise Problem("a scratch file that is not ours")
         run.steps.append(Step(record["step"], str(record["remedy"]), str(record["finding"]), changes, scratch))
         return
-    step = run.steps[_index(record["step"] - 1, run.steps)]
+    step = run.steps[_index(record["step"], run.steps, first=1)]
     if kind == "doing":
         step.begun = _index(record["change"], step.changes) + 1
     elif kind in ("kept", "back"):
         step.state = kind
     elif kind == "undone":
-        step.undone[_index(record["change"], step.changes)] = int(record["by"])
+        if type(record["by"]) is not int or record["by"] <= run.number:
+            raise Problem("an undo by an earlier run")
+        step.undone[_index(record["change"], step.changes)] = record["by"]
     else:
         raise Problem("a record of an unknown type")
 
@@ -292,10 +296,14 @@ def _unwritable(folder: str, error: OSError) -> Problem:
     return Problem(f"cannot be written: {explain(error)}", where=folder, todo=todo, code=UNSUPPORTED)
 
 
-def _index(number: object, things: list[Any]) -> int:
-    if type(number) is not int or not 0 <= number < len(things):
+def _is_scratch(path: str, run: Run) -> bool:
+    return is_path(path) and os.path.basename(path).startswith(f".ccremedy-{run.number}-")
+
+
+def _index(number: object, things: list[Any], first: int = 0) -> int:
+    if type(number) is not int or not 0 <= number - first < len(things):
         raise Problem("a step or change that it does not have")
-    return number
+    return number - first
 
 
 def _scratch(change: Change, token: str) -> str:

@@ -285,6 +285,10 @@ def _is_text(value: object) -> bool:
         return False
 
 
+def is_path(value: object) -> bool:
+    return _is_text(value) and os.path.isabs(str(value))
+
+
 KINDS: dict[str, type[Resource]] = {"block": Block, "line": Line, "location": Location}
 
 
@@ -307,7 +311,7 @@ def change_from_json(record: object) -> Change:
     if not (
         all(value is None or _is_text(value) for value in (before, after))
         and all(_is_text(value) for value in record["expects"])
-        and all(_is_text(path) and os.path.isabs(path) for path in paths)
+        and all(is_path(path) for path in paths)
     ):
         raise Problem(f"holds a {record['kind']} with values that cannot be")
     return Change(

@@ -91,7 +91,7 @@ def prepend(shell: str, folder: str, below: Sequence[str] = (), behind: Sequence
         guard = f"""test "$PATH[1]" = {quote(shell, folder)}""" if ahead else f"contains {quote(shell, folder)} $PATH"
         return f"{guard}; or set -gx PATH {quote(shell, folder)} $PATH\n"
     word, here = quote(shell, folder), quote(shell, f":{folder}:")
-    add = f'export PATH={word}:"$PATH"'
+    add = f'export PATH={word}"${{PATH:+:$PATH}}"'  # an empty last entry would be the working directory
     arms = [f"*{here}*) ;;", f"*) {add} ;;"]
     if ahead:
         # “:/a:/b:” has one colon between the two, so the pattern of a whole folder gives its last one to ours.
@@ -144,7 +144,8 @@ def _ask(machine: Machine, shell: str, mode: str, timeout: float) -> dict[str, s
         config, data = files.shadow(_config_folder(machine), "fish"), files.shadow("", "fish")
         env |= dict.fromkeys(_REDIRECTED, data) | {"XDG_CONFIG_HOME": config}
     token = f"ccremedy-{os.getpid()}"
-    script = f"printf '\\0{token}\\0'; exec /usr/bin/env -0"
+    # With an end of its own, because a program that a start-up file leaves running keeps our pipe open.
+    script = f"printf '\\0{token}\\0'; /usr/bin/env -0; printf '\\0{token}-end\\0'"
     try:
         outcome = processes.run([machine.shells[shell], MODES[shell][mode], script], env, timeout, cwd=machine.home)
     except OSError as error:
@@ -152,10 +153,11 @@ def _ask(machine: Machine, shell: str, mode: str, timeout: float) -> dict[str, s
     finally:
         for folder in filter(None, (config, data)):
             files.remove_shadow(folder)
-    if outcome.timed_out:
+    _, found, rest = outcome.out.partition(f"\0{token}\0".encode())
+    listing, whole, _ = rest.partition(f"\0{token}-end\0".encode())
+    if outcome.timed_out and not whole:
         return f"did not come back within {timeout:g} seconds"
-    _, found, listing = outcome.out.partition(f"\0{token}\0".encode())
-    if not found:
+    if not found or not whole:
         return "does not come back from its start-up files (they exit, or start another program)"
     text = listing.decode("utf-8", "surrogateescape")
     answer = dict(entry.split("=", 1) for entry in text.split("\0") if "=" in entry)
@@ -220,11 +222,13 @@ def unanswered(changes: Sequence[Change], answers: Answers) -> list[str]:
 
 
 def _side_effects(then: dict[str, str], now: dict[str, str], again: dict[str, str] | str) -> str:
-    steady = now if isinstance(again, str) else {name: now[name] for name in now if again.get(name) == now[name]}
-    names = (then.keys() | now.keys()) - _VOLATILE - {"PATH"} - (now.keys() - steady.keys())
+    """The variables that changed, or came, or went. One that was there before and differs at each start is not ours."""
+    restless = set() if isinstance(again, str) else {name for name in then if now.get(name) != again.get(name)}
+    names = (then.keys() | now.keys()) - _VOLATILE - {"PATH"} - restless
     changed = [name for name in sorted(names) if then.get(name) != now.get(name)]
-    if "PATH" in steady:
-        lost = [each for each in then.get("PATH", "").split(":") if each not in now["PATH"].split(":")]
+    if "PATH" not in restless:
+        kept = now.get("PATH", "").split(":")
+        lost = [folder for folder in then.get("PATH", "").split(":") if folder and folder not in kept]
         changed += [f"PATH (it lost {lost[0]})"] if lost else []
     return ", ".join(changed)
 

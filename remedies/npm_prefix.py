@@ -41,11 +41,11 @@ class NpmPrefix(Remedy):
                     "not-writable", "npm cannot install global packages", tuple(evidence), (why, NATIVE), risk="manual"
                 )
                 return
-        changes = [
-            *(want(Line(_npm.user_npmrc(machine), "prefix"), "prefix=~/.npm-global") if locked else ()),
-            *machine.persist_path(self.id, os.path.join(ours, "bin"), f"path {os.path.join(ours, 'bin')}"),
-        ]
-        on_path = os.path.join(ours, "bin") in machine.search_path()
+        setting = list(want(Line(_npm.user_npmrc(machine), "prefix"), "prefix=~/.npm-global")) if locked else []
+        folder = os.path.join(ours, "bin")
+        blocked = any(change.refused for change in setting)  # then the folder would stay empty: no use on PATH
+        changes = [*setting, *(() if blocked else machine.persist_path(self.id, folder, f"path {folder}"))]
+        on_path = folder in machine.search_path()
         if not changes or (not locked and on_path):
             yield Healthy(f"npm installs into {ours}, which is yours and on PATH")
         elif locked:

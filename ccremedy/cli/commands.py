@@ -168,7 +168,7 @@ def undo(options: argparse.Namespace, screen: Screen) -> Report:
         runs = journal.sound_runs()
         run = journal.begin(_next(journal), f"undo {target.number}", _now())
         result = hand.undo(find(runs, target.number), run, options.change)
-    report.run = run.number if run.steps else None
+    report.run = run.number if run.kept() else None
     report.problems, report.notes = result.problems, report.notes + result.notes
     report.outcomes, report.diffs = result.outcomes, diffs
     report.findings = _undone_findings(result)
@@ -334,7 +334,7 @@ def _only(finding: Finding, agreed: set[Change]) -> Finding:
 
 def _outcome(report: Report, result: Result, found: Diagnosis, agreed: set[Change]) -> Report:
     report.outcomes, report.problems, report.notes = result.outcomes, result.problems, report.notes + result.notes
-    report.run = result.run.number if result.run.steps else None
+    report.run = result.run.number if result.run.kept() else None
     states = set()
     for finding in found.findings:
         for change in finding.changes:

@@ -70,11 +70,14 @@ class Report:
                     "reversible": True,
                     "status": self.status(finding, change),
                     **({"refused": redact(change.refused)} if change.refused else {}),
-                    **({"by_hand": redact(change.by_hand)} if change.refused and change.by_hand else {}),
+                    **({"by_hand": redact(change.by_hand)} if self._by_hand(finding, change) else {}),
                 }
                 for change in finding.changes
             ],
         }
+
+    def _by_hand(self, finding: Finding, change: Change) -> bool:
+        return bool(change.by_hand) and self.status(finding, change) in ("refused", "failed")
 
     def remember_diffs(self) -> None:
         """Before something is written: afterwards there is no difference left to show."""
@@ -175,10 +178,10 @@ class Screen:
         self.say(f"  {self.paint(word, code)} {visible(sentence)}")
         if change.refused:
             self.say(f"    because it {redact(change.refused)}")
-            if change.by_hand:
-                self.say("    by hand:")
-                for line in change.by_hand.splitlines():
-                    self.say(f"      {redact(line)}")
+        if status in ("refused", "failed") and change.by_hand:
+            self.say("    by hand:")
+            for line in change.by_hand.splitlines():
+                self.say(f"      {redact(line)}")
         elif diffs:
             self.diff(change)
 
