@@ -75,20 +75,20 @@ class Engine:
         before = self._ask(changes)
         origin = {change: change for change in changes}
         while changes:
-            wrong = self._try(result.run, finding.remedy, finding.id, changes, before, remedy)
-            if not wrong:
+            unseen = self._try(result.run, finding.remedy, finding.id, changes, before, remedy)
+            if not unseen:
                 for change in changes:
                     result.say(finding, origin[change], "done")
                 result.notes += shells.unanswered(changes, before)
                 return
             retry: list[Change] = []
             for change in changes:
-                moved = change.at_the_end() if change in wrong else change
+                moved = change.at_the_end() if change in unseen else change
                 if moved is None:
                     result.say(finding, origin[change], "failed")
                     result.problems.append(
                         Problem(
-                            f"the change did not take effect and was taken back ({wrong[change]})",
+                            f"the change did not take effect and was taken back ({unseen[change]})",
                             where=change.resource.path,
                         )
                     )
@@ -108,7 +108,7 @@ class Engine:
     ) -> dict[Change, str]:
         """Write the changes and prove them. Where that fails, or anything interrupts, all are taken back.
 
-        Returns the changes that did not hold, each with the reason; empty where the step stands.
+        Returns the changes that a fresh shell does not see, each with the reason; empty where the step stands.
         """
         try:
             step = self.journal.open_step(run, remedy_id, finding_id, changes)
@@ -117,15 +117,15 @@ class Engine:
         try:
             for index, change in enumerate(changes):
                 self._write(run, step, index, change)
-            wrong = self._prove(finding_id, changes, before, remedy)
-            if not wrong:
+            unseen = self._prove(finding_id, changes, before, remedy)
+            if not unseen:
                 self.journal.keep(run, step)
                 return {}
         except BaseException as error:
             self._take_back(run, step, _why(error))
             raise
-        self._take_back(run, step, "; ".join(dict.fromkeys(wrong.values())))
-        return wrong
+        self._take_back(run, step, "; ".join(dict.fromkeys(unseen.values())))
+        return unseen
 
     def _write(self, run: Run, step: Step, index: int, change: Change) -> None:
         self.journal.doing(run, step, index)
@@ -139,26 +139,28 @@ class Engine:
     def _prove(
         self, finding_id: str, changes: list[Change], before: Answers, remedy: Remedy | None
     ) -> dict[Change, str]:
+        """The changes that a fresh shell does not see. Problem where one is not on the disk, or is found again."""
         # What comes back where a newcomer was moved aside fills its place: only the last one at a place can be seen.
-        last = {change.resource.path: change for change in changes}
-        wrong = {change: "it is not on the disk" for change in last.values() if change.status() != DONE}
+        last = {each.resource.path if isinstance(each.resource, Location) else each: each for each in changes}
+        for change in last.values():
+            if change.status() != DONE:
+                raise Problem("is not on the disk as it was written", where=change.resource.path)
         if before:
             after = self._ask(changes)
-            unproven = shells.prove(self.machine, changes, before, after)
-            if unproven:  # something may change from one start to the next by itself
-                unproven = shells.prove(self.machine, changes, before, after, self._ask(changes))
-            wrong |= unproven
-        if not wrong and remedy is not None:
-            proposed = {
-                again.resource: again
-                for found in diagnose(self.machine, [remedy]).findings
-                if found.id == finding_id
-                for again in found.changes
-            }
+            unseen = shells.prove(self.machine, changes, before, after)
+            if unseen:  # something may change from one start to the next by itself
+                unseen = shells.prove(self.machine, changes, before, after, self._ask(changes))
+            if unseen:
+                return unseen
+        if remedy is not None:
+            again = diagnose(self.machine, [remedy])
+            for _, problem in again.failed:
+                raise problem
+            proposed = {each.resource for found in again.findings if found.id == finding_id for each in found.changes}
             for change in changes:
                 if change.resource in proposed:
-                    wrong[change] = "a fresh diagnosis finds it again"
-        return wrong
+                    raise Problem("is found wrong again by a fresh diagnosis", where=change.resource.path)
+        return {}
 
     def _ask(self, changes: Iterable[Change]) -> Answers:
         names = {change.resource.shell for change in changes if isinstance(change.resource, Block)}
@@ -247,9 +249,7 @@ class Engine:
             for each in inverse:
                 if why := each.resource.obstacle():
                     raise Problem(why, where=change.resource.path, todo=f"By hand: {change.sentence()}, the other way")
-            wrong = self._try(run, step.remedy, step.finding, inverse, {})
-            if wrong:
-                raise Problem(next(iter(wrong.values())), where=change.resource.path)
+            self._try(run, step.remedy, step.finding, inverse, {})
             if isinstance(change.resource, Location) and len(inverse) > 1:
                 notes = _newcomers(change.resource, inverse)
         self.journal.undone(target, step, index, run.number)

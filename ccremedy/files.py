@@ -58,15 +58,19 @@ def read(path: str, limit: int = LIMIT) -> bytes | None:
 
 
 def read_start(path: str, size: int) -> bytes:
-    """At most the first `size` bytes; empty where there is no readable regular file."""
+    """At most the first `size` bytes; empty where there is no regular file, or one that is closed to us."""
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError:
-        return b""
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENXIO):
+            return b""
+        raise Unreadable(error, where=path) from None
     try:
         return os.read(handle, size) if stat.S_ISREG(os.fstat(handle).st_mode) else b""
-    except OSError:
-        return b""
+    except OSError as error:
+        if error.errno in (errno.ESRCH, errno.EINVAL, errno.EACCES):  # a process in /proc that has just ended
+            return b""
+        raise Unreadable(error, where=path) from None
     finally:
         _close(handle)
 

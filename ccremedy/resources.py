@@ -280,13 +280,13 @@ class Change:
 def _is_text(value: object) -> bool:
     """Whether it is a string that a file could hold; JSON can spell some that none can."""
     try:
-        return isinstance(value, str) and b"\0" not in value.encode("utf-8", "surrogateescape")
+        return isinstance(value, str) and value.encode("utf-8", "surrogateescape") is not None
     except UnicodeEncodeError:
         return False
 
 
 def is_path(value: object) -> bool:
-    return _is_text(value) and os.path.isabs(str(value))
+    return _is_text(value) and os.path.isabs(str(value)) and "\0" not in str(value)
 
 
 KINDS: dict[str, type[Resource]] = {"block": Block, "line": Line, "location": Location}
