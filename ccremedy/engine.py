@@ -269,6 +269,8 @@ def _newcomers(location: Location, inverse: list[Change]) -> list[str]:
     """What had appeared where something came back: merged into it, or, where the names are taken, kept aside."""
     aside = inverse[0].resource
     assert isinstance(aside, Location)
+    if not files.is_folder(aside.aside):
+        return [f"a newer {location.path} is kept as {aside.aside}"]
     files.remove_empty(aside.aside)
     merged = [f"kept {each.resource.aside}" for each in inverse[2:] if isinstance(each.resource, Location)]
     left = [

@@ -90,9 +90,7 @@ def tree(folder: str, inside: str = "") -> list[str]:
     found = []
     for name in names(os.path.join(folder, inside)):
         part = os.path.join(inside, name)
-        entry = status(os.path.join(folder, part), follow=False)
-        below = entry is not None and stat.S_ISDIR(entry.st_mode)
-        found += tree(folder, part) if below else [part]
+        found += tree(folder, part) if is_folder(os.path.join(folder, part)) else [part]
     return found
 
 
@@ -146,6 +144,12 @@ def missing_folders(path: str) -> tuple[str, ...]:
         made.append(folder)
         folder = os.path.dirname(folder)
     return tuple(reversed(made))
+
+
+def is_folder(path: str) -> bool:
+    """Whether it is a directory itself, not a link to one."""
+    found = status(path, follow=False)
+    return found is not None and stat.S_ISDIR(found.st_mode)
 
 
 def is_mount(path: str) -> bool:
@@ -299,7 +303,7 @@ def remove_folders(folders: tuple[str, ...]) -> None:
 def remove_empty(folder: str) -> None:
     """Remove the empty directories in a tree, itself included."""
     for name in names(folder):
-        if os.path.isdir(os.path.join(folder, name)) and not os.path.islink(os.path.join(folder, name)):
+        if is_folder(os.path.join(folder, name)):
             remove_empty(os.path.join(folder, name))
     remove_folders((folder,))
 

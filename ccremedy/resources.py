@@ -211,19 +211,12 @@ def _free_names(stem: str) -> Iterator[str]:
 
 def _only_in(newer: str, older: str, inside: str = "") -> Iterator[str]:
     """The entries of tree `newer` whose names `older` lacks, as relative paths; nothing below such an entry."""
-    for name in files.names(os.path.join(newer, inside)) if _is_folder(os.path.join(newer, inside)) else []:
+    for name in files.names(os.path.join(newer, inside)) if files.is_folder(os.path.join(newer, inside)) else []:
         part = os.path.join(inside, name)
         if files.status(os.path.join(older, part), follow=False) is None:
             yield part
-        elif _is_folder(os.path.join(newer, part)) and _is_folder(os.path.join(older, part)):
+        elif files.is_folder(os.path.join(newer, part)) and files.is_folder(os.path.join(older, part)):
             yield from _only_in(newer, older, part)
-
-
-def _is_folder(path: str) -> bool:
-    import stat
-
-    found = files.status(path, follow=False)
-    return found is not None and stat.S_ISDIR(found.st_mode)
 
 
 @dataclass(frozen=True)

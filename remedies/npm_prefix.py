@@ -27,6 +27,10 @@ class NpmPrefix(Remedy):
                 "there is no npm of this system on PATH" if not npm else f"{npm} belongs to Windows: see wsl-path"
             )
             return
+        for manager in _node.managers(machine):
+            if manager.programs == os.path.dirname(npm) and os.path.basename(manager.programs) == "shims":
+                yield Healthy(f"{manager.name} runs this npm ({npm}), and decides where its packages go")
+                return
         prefix = _npm.prefix(machine, npm)
         ours = machine.path(".npm-global")
         locked = _locked(prefix.folder)

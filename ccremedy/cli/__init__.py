@@ -33,6 +33,9 @@ class Parser(argparse.ArgumentParser):
 
 def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by whoever started us
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 - for as long as we live
     screen = Screen()
     as_json, command = "--json" in words, _command(words)
     try:
@@ -51,8 +54,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             screen.problem(problem)
         return problem.code
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains once more at its exit
+        _silence()
         return errors.BROKEN_PIPE
+    except OSError as error:
+        _silence()
+        screen.problem(Problem(errors.explain(error), where=str(error.filename or "the output")))
+        return errors.FAILED
     except (KeyboardInterrupt, EOFError):
         print("\nccremedy: interrupted. Nothing is left half done.", file=sys.stderr)
         return errors.INTERRUPTED
@@ -195,6 +202,11 @@ def _show(report: Report, options: argparse.Namespace, screen: Screen) -> int:
     elif report.command == "diagnose" and any(not c.refused for f in report.findings for c in f.changes):
         screen.say("To mend it: ccremedy apply --all (add --dry-run to see each change first)")
     return report.exit
+
+
+def _silence() -> None:
+    """Nobody reads our output any more; without this, Python would complain of it once again at its exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _print_json(document: object) -> None:

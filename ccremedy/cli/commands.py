@@ -95,6 +95,8 @@ def apply(options: argparse.Namespace, screen: Screen) -> Report:
             raise Problem("a plan names its own remedies", todo="Say either --plan or remedies", code=errors.USAGE)
         options.remedies = planned["remedies"]
         for name in planned["options"]:
+            if name not in options.switches:  # or a forged plan could say --yes for the user
+                raise Problem(f"is not a plan: no remedy has “--{name}”", where=options.plan, code=errors.USAGE)
             setattr(options, name, True)
     remedies = _chosen(options, _named(options))
     machine = this_machine(options)
