@@ -40,7 +40,8 @@ class Secret:
 
         if not isinstance(other, Secret):
             return NotImplemented
-        return hmac.compare_digest(self.reveal().encode(), other.reveal().encode())
+        ours, theirs = (each.reveal().encode("utf-8", "surrogatepass") for each in (self, other))
+        return hmac.compare_digest(ours, theirs)
 
     __hash__ = None  # type: ignore[assignment]  # a hash of a short secret is an oracle
 
@@ -48,32 +49,64 @@ class Secret:
         raise TypeError("a Secret cannot be pickled or copied")
 
 
-_NAMED = r"[A-Za-z0-9_.-]*(?:key|token|secret|passw(?:or)?d|passphrase|credential|_auth)[A-Za-z0-9_.-]*"
-_PATTERNS = [
-    # -----BEGIN … PRIVATE KEY----- with or without its end
-    (re.compile(r"(-----BEGIN [A-Z ]*PRIVATE KEY-----).*?(-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.S), rf"\1{MASK}\2"),
-    # anything@ between scheme and host: user names are often the secret's other half
-    (re.compile(r"(\b[a-z][a-z0-9+.-]*://)[^/\s'\"]+@", re.I), rf"\1{MASK}@"),
-    (re.compile(r"\bsk-[A-Za-z0-9_-]{12,}"), MASK),
-    (re.compile(r"\b(?:npm_|gh[pousr]_|github_pat_|glpat-|xox[abprs]-|AKIA|ASIA)[A-Za-z0-9_-]{10,}"), MASK),
-    (re.compile(r"\beyJ[\w-]{8,}\.[\w-]{8,}(?:\.[\w-]*)?"), MASK),
-    (re.compile(r"(\b(?:bearer|basic)\s+)[\w.~+/=-]{8,}", re.I), rf"\1{MASK}"),
-    # NAME_KEY=value, "apiKey": "value", set -gx X_TOKEN value, //host/:_authToken=value
-    (
-        re.compile(rf"({_NAMED}[\"']?\s*[:=]\s*)(\"[^\"\n]*\"|'[^'\n]*'|[^\s'\"#;]+)", re.I),
-        rf"\1{MASK}",
-    ),
-    (re.compile(rf"(\bset\s+(?:-\w+\s+|--\w+\s+)*{_NAMED}\s+)(\"[^\"\n]*\"|'[^'\n]*'|\S+)", re.I), rf"\1{MASK}"),
-]
+# What issuers document their tokens to look like.
+_TOKEN = re.compile(
+    r"\b(?:sk-[\w-]{12,}|sk_live_\w{8,}|npm_\w{10,}|gh[pousr]_\w{10,}|github_pat_\w{10,}|glpat-[\w-]{10,}"
+    r"|xox[abprs]-[\w-]{10,}|A[KS]IA[A-Z0-9]{12,}|AIza[\w-]{20,}|hf_\w{10,}|pypi-[\w-]{10,}"
+    r"|eyJ[\w-]{8,}\.[\w-]{8,}(?:\.[\w-]*)?)"
+)
+_PRIVATE_KEY = re.compile(
+    r"(-----BEGIN [A-Z ]*PRIVATE KEY-----).*?(-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.S
+)  # or without its end
+_USER = re.compile(r"(\b[a-z][a-z0-9+.-]*://)(?:[^/\s'\"]+|[^/\s'\":@]+:(?!\d+/)[^\s'\"]*)@", re.I)
+_HEADER = re.compile(r"(\bauthorization[\"']?[ \t]*[:=][ \t]*[\"']?(?:[a-z]+[ \t]+)?)[^\s'\"]+", re.I)
+_SCHEME = re.compile(r"(\b(?:bearer|basic)[ \t]+)[\w.~+/=#-]{8,}", re.I)
+# A word as a shell reads it, quotes and all; a quote that does not end takes the rest of the line.
+_WORD = r"""(?:'[^'\n]*'|"(?:\\.|[^"\\\n])*"|\\.|\$?["'][^\n]*|[^\s'"\\;&|<>()])+"""
+_STRING = r"""(?:'[^'\n]*'|"(?:\\.|[^"\\\n])*"|[^\s'",;]+)"""
+# Begun at the beginning of a name only, or a long line would take time by the square of its length.
+_NAME = r"(?<![\w.-])(?P<name>-{0,2}[A-Za-z_][\w.-]*)"
+_NAMED = (
+    re.compile(rf"{_NAME}(?P<between>[\"']?[ \t]*=[ \t]*)(?P<value>{_WORD})"),
+    re.compile(rf"{_NAME}(?P<between>[\"']?[ \t]*:[ \t]*)(?P<value>{_STRING})"),
+    re.compile(rf"(?<![\w.-])(?P<name>--[A-Za-z][\w.-]*|password)(?P<between>[ \t]+)(?P<value>{_WORD})"),
+    re.compile(rf"(?:(?<=\bset )|(?<=\bsetenv ))(?P<name>(?:-\S+ )*\w+)(?P<between>[ \t]+)(?P<value>{_WORD})"),
+)
+_SECRET_WORDS = {"key", "apikey", "token", "secret", "password", "passwd", "pass", "passphrase", "credential"}
+_SECRET_WORDS |= {"credentials", "auth", "pat"}
+_HARMLESS = re.compile(r"\d{1,7}|true|false|null|yes|no", re.I)
 # C0 and C1 controls, and the bidirectional marks that can make a line read as another one.
-_UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\udc80-\udcff]")
+_UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
 
 
 def redact(text: str) -> str:
     """The text without what looks like a secret, and without characters that act on a terminal."""
-    for pattern, replacement in _PATTERNS:
-        text = pattern.sub(replacement, text)
-    return visible(text)
+    text = _PRIVATE_KEY.sub(rf"\1{MASK}\2", text)
+    text = _USER.sub(rf"\1{MASK}@", text)
+    text = _HEADER.sub(rf"\1{MASK}", text)
+    text = _SCHEME.sub(rf"\1{MASK}", text)
+    for pattern in _NAMED:
+        text = pattern.sub(_hide_within, text)
+    return visible(_TOKEN.sub(MASK, text))
+
+
+def _hide_within(match: re.Match[str]) -> str:
+    """As `_hide`, and once more within a quoted value: an alias may hold a whole command."""
+    hidden = _hide(match)
+    if hidden == match[0] and match["value"][0] in "\"'":
+        inside = match["value"]
+        for pattern in _NAMED:
+            inside = pattern.sub(_hide, inside)
+        return f"{match['name']}{match['between']}{inside}"
+    return hidden
+
+
+def _hide(match: re.Match[str]) -> str:
+    """The value goes where the name ends in a word for a secret, as in API_KEY, accessToken and TOKEN_2."""
+    words = [word.lower() for word in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+", match["name"].rpartition(" ")[2])]
+    if not words or words[-1] not in _SECRET_WORDS or _HARMLESS.fullmatch(match["value"].strip("\"'")):
+        return match[0]
+    return f"{match['name']}{match['between']}{MASK}"
 
 
 def visible(text: str) -> str:

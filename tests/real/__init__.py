@@ -1,0 +1,1 @@
+"""Real programs and throw-away machines for the tests that need them."""

@@ -1,0 +1,298 @@
+"""Which sessions count as alive: Claude Code's own register, checked against the processes; in doubt, alive.
+
+The made-up ones are files below a scratch root; the real ones are children of this test, seen through the real /proc.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ccremedy import registry, sessions
+from ccremedy.machine import Facts, Machine
+
+CLAUDE = "/usr/lib/node_modules/@anthropic-ai/claude-code/bin/claude.exe"
+START = "987654"
+
+
+class World:
+    """A scratch root with processes and a register."""
+
+    def __init__(self, top: Path) -> None:
+        self.root, self.home = top / "root", top / "root" / "home" / "me"
+        self.home.mkdir(parents=True)
+
+    def machine(self, **env: str) -> Machine:
+        facts = Facts("linux", {"HOME": str(self.home)} | env, str(self.root), str(self.home))
+        return Machine(str(self.home), registry.adapter(facts), facts, {})
+
+    def live(self, **env: str) -> list[sessions.Session]:
+        return sessions.live(self.machine(**env))
+
+    def process(
+        self, pid: int, name: str = "bash", start: str = START, arguments: tuple[str, ...] = (),
+        program: str = "/bin/bash", env: dict[str, str] | None = None,
+    ) -> None:  # fmt: skip
+        folder = self.root / "proc" / str(pid)
+        folder.mkdir(parents=True)
+        before, after = "S 1 1 1 0 -1 4194304 1 0 0 0 1 1 0 0 20 0 8 0", "1 1 184467 1 1 0 0 0 0"
+        (folder / "stat").write_text(f"{pid} ({name}) {before} {start} {after}\n")
+        (folder / "comm").write_text(f"{name}\n")
+        (folder / "cmdline").write_text("".join(f"{word}\0" for word in arguments or (name,)))
+        env = {"HOME": str(self.home)} if env is None else env
+        (folder / "environ").write_text("".join(f"{key}={value}\0" for key, value in env.items()))
+        (folder / "exe").symlink_to(program)
+
+    def register(self, name: str, text: str, folder: str = ".claude") -> None:
+        place = self.home / folder / "sessions" / name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(text)
+
+
+def entry(**facts: object) -> str:
+    return json.dumps({"pid": 42, "cwd": "/work", "procStart": START, "status": "idle"} | facts)
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)
+
+
+# ---- the register
+
+
+def test_a_registered_session_is_alive(world: World) -> None:
+    world.process(42, "claude")
+    world.register("42.json", entry())
+    assert world.live() == [sessions.Session(42, "/work", "idle")]
+    assert str(world.live()[0]) == "session 42 (idle, in /work)"
+
+
+@pytest.mark.parametrize("start", ["987655", "1", "9876540"])
+def test_a_process_that_was_started_at_another_time_is_another_one(start: str, world: World) -> None:
+    world.process(42, "bash", start=start)
+    world.register("42.json", entry())
+    assert world.live() == []
+
+
+def test_a_process_that_is_gone_is_no_session(world: World) -> None:
+    world.process(43)
+    world.register("42.json", entry())
+    assert world.live() == []
+
+
+def test_a_name_with_blanks_and_brackets_does_not_hide_the_start_time(world: World) -> None:
+    world.process(42, ") S 1 (claude) 7 ")
+    world.register("42.json", entry())
+    assert [each.pid for each in world.live()] == [42]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "{", "null", "[]", '"x"', "7", "{}", "\0", '{"procStart": null}', '{"procStart": ""}', "[" * 100_000],
+    ids=[
+        "empty", "cut short", "null", "a list", "a text", "a number", "no facts", "NUL", "null start",
+        "no start", "deep",
+    ],
+)  # fmt: skip
+def test_an_entry_that_cannot_be_read_counts_as_alive(text: str, world: World) -> None:
+    world.process(42, "claude", program=CLAUDE, env={"HOME": "/elsewhere"})
+    assert world.live() == [], "the process alone does not make it one"
+    world.register("42.json", text)
+    assert [each.pid for each in world.live()] == [42]
+
+
+def test_a_directory_in_place_of_an_entry_counts_as_alive(world: World) -> None:
+    world.process(42)
+    (world.home / ".claude" / "sessions" / "42.json").mkdir(parents=True)
+    assert [each.pid for each in world.live()] == [42]
+
+
+@pytest.mark.parametrize(
+    "name", ["42.key", "42", "x.json", "-42.json", "42.json.bak", "²42.json", "42.5.json", ".json"]
+)
+def test_other_files_in_the_register_are_no_sessions(name: str, world: World) -> None:
+    world.process(42)
+    world.register(name, entry())
+    assert world.live() == []
+
+
+def test_the_start_time_may_be_a_number(world: World) -> None:
+    world.process(42)
+    world.register("42.json", entry(procStart=int(START)))
+    assert [each.pid for each in world.live()] == [42]
+
+
+def test_the_register_is_that_of_the_configured_folder(world: World) -> None:
+    world.process(42)
+    world.register("42.json", entry(), "cfg")
+    assert world.live() == []
+    assert [each.pid for each in world.live(CLAUDE_CONFIG_DIR=str(world.home / "cfg"))] == [42]
+
+
+def test_sessions_come_in_the_order_of_their_numbers(world: World) -> None:
+    for pid in (100, 9, 20):
+        world.process(pid)
+        world.register(f"{pid}.json", entry(status="busy"))
+    assert [each.pid for each in world.live()] == [9, 20, 100]
+
+
+def test_without_a_proc_there_are_none(world: World) -> None:
+    world.register("42.json", entry())
+    assert world.live() == []
+
+
+# ---- processes outside of the register
+
+
+@pytest.mark.parametrize(
+    ("facts", "alive"),
+    [
+        ({"name": "claude", "program": CLAUDE}, True),
+        ({"name": "claude.exe", "program": CLAUDE}, True),
+        ({"name": "claude", "program": "{home}/.local/share/claude/versions/2.1.330"}, True),
+        ({"name": "2.1.330", "program": "{home}/.local/share/claude/versions/2.1.330"}, True),
+        ({"name": "node", "program": "/usr/bin/node", "arguments": ("claude",)}, True),
+        ({"name": "claude", "program": "/usr/bin/node", "arguments": ("claude",)}, True),
+        ({"name": "claude", "program": CLAUDE, "arguments": ("claude", "--resume")}, True),
+        ({"name": "claude", "program": CLAUDE, "arguments": ("claude", "mcp", "serve")}, False),
+        ({"name": "claude", "program": "/usr/games/claude-shannon", "arguments": ("/usr/games/claude",)}, False),
+        ({"name": "node", "program": "/usr/bin/node", "arguments": ("node", "server.js")}, False),
+        ({"name": "bash", "program": "/bin/bash", "arguments": ("claude",)}, False),
+        ({"name": "vim", "program": "/usr/bin/vim", "arguments": ("vim", "claude")}, False),
+    ],
+    ids=[
+        "npm's", "npm's, by its file's name", "the native one", "the native one, named after its version",
+        "an old one, in node", "an old one, with a title", "with arguments", "a server for another session",
+        "another program of that name", "some server", "a shell that calls itself so", "an editor",
+    ],
+)  # fmt: skip
+def test_what_looks_like_claude_code_counts(facts: dict[str, Any], alive: bool, world: World) -> None:
+    facts["program"] = facts["program"].replace("{home}", str(world.home))
+    world.process(42, **facts)
+    assert [each.pid for each in world.live()] == ([42] if alive else [])
+
+
+@pytest.mark.parametrize(
+    ("env", "alive"),
+    [
+        ({"HOME": "{home}"}, True),
+        ({"HOME": "{home}/"}, True),
+        ({"HOME": "/elsewhere"}, False),
+        ({"HOME": "/elsewhere", "CLAUDE_CONFIG_DIR": "{home}/.claude"}, True),
+        ({"HOME": "{home}", "CLAUDE_CONFIG_DIR": "/elsewhere"}, False),
+        ({"HOME": "{home}", "CLAUDE_CONFIG_DIR": ""}, True),
+        ({"PATH": "/usr/bin"}, True),
+        ({}, True),
+        ({"A": "x" * 70_000, "HOME": "{home}"}, True),
+    ],
+    ids=[
+        "our home", "our home, with a slash", "another home", "our folder by its variable", "another folder",
+        "an empty variable",
+        "no home, so it cannot be told", "not readable, so it cannot be told", "a very large environment",
+    ],
+)  # fmt: skip
+def test_only_what_uses_this_configuration_counts(env: dict[str, str], alive: bool, world: World) -> None:
+    world.process(
+        42, "claude", program=CLAUDE, env={key: value.replace("{home}", str(world.home)) for key, value in env.items()}
+    )
+    assert [each.pid for each in world.live()] == ([42] if alive else [])
+
+
+def test_a_process_of_another_user_is_none_of_ours(world: World, needs: Callable[[str], None]) -> None:
+    needs("root")
+    world.process(42, "claude", program=CLAUDE)
+    assert len(world.live()) == 1
+    os.chown(world.root / "proc" / "42", 12345, 12345)
+    assert world.live() == []
+
+
+def test_an_entry_of_ours_counts_whoever_the_process_belongs_to(world: World, needs: Callable[[str], None]) -> None:
+    """A session that was started with sudo -u, say, in our folder."""
+    needs("root")
+    world.process(42, "claude", program=CLAUDE)
+    world.register("42.json", entry())
+    os.chown(world.root / "proc" / "42", 12345, 12345)
+    assert [each.pid for each in world.live()] == [42]
+
+
+@pytest.mark.parametrize("name", ["stat", "comm", "cmdline", "environ", "exe"])
+def test_a_process_that_ends_while_we_look_is_no_trouble(name: str, world: World) -> None:
+    world.process(42, "claude", program=CLAUDE)
+    (world.root / "proc" / "42" / name).unlink()
+    assert [each.pid for each in world.live()] in ([], [42])
+
+
+# ---- real processes
+
+
+@pytest.fixture
+def child(tmp_path: Path, needs: Callable[[str], None]) -> Iterator[tuple[Machine, int]]:
+    """A real process that looks like Claude Code, and the machine whose home it has."""
+    needs("proc")
+    needs("sleep")
+    home, program = tmp_path / "home", tmp_path / "node_modules" / "@anthropic-ai" / "claude-code" / "bin" / "claude"
+    home.mkdir()
+    program.parent.mkdir(parents=True)
+    shutil.copy(shutil.which("sleep") or "", program)
+    facts = Facts("linux", {"HOME": str(home)}, "/", str(home))
+    machine = Machine(str(home), registry.adapter(facts), facts, {})
+    with subprocess.Popen([str(program), "60"], env={"HOME": str(home)}) as process:
+        yield machine, process.pid
+        process.kill()
+
+
+def _start(pid: int) -> str:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+
+
+def _register(machine: Machine, pid: int, start: str) -> None:
+    folder = Path(machine.home, ".claude", "sessions")
+    folder.mkdir(parents=True)
+    (folder / f"{pid}.json").write_text(json.dumps({"pid": pid, "procStart": start, "cwd": "/x", "status": "busy"}))
+
+
+def test_a_real_process_is_seen(child: tuple[Machine, int]) -> None:
+    machine, pid = child
+    assert sessions.live(machine) == [sessions.Session(pid, "", "unknown")]
+
+
+def test_a_real_process_in_the_register_is_seen(child: tuple[Machine, int]) -> None:
+    machine, pid = child
+    _register(machine, pid, _start(pid))
+    assert sessions.live(machine) == [sessions.Session(pid, "/x", "busy")]
+
+
+def test_a_real_process_with_a_reused_number_is_not_taken_for_another(
+    tmp_path: Path, needs: Callable[[str], None]
+) -> None:
+    """This very test has a process number that a dead session has left in the register."""
+    needs("proc")
+    facts = Facts("linux", {"HOME": str(tmp_path)}, "/", str(tmp_path))
+    machine = Machine(str(tmp_path), registry.adapter(facts), facts, {})
+    _register(machine, os.getpid(), "1")
+    assert sessions.live(machine) == []
+    _register_again = Path(tmp_path, ".claude", "sessions", f"{os.getpid()}.json")
+    _register_again.write_text(json.dumps({"procStart": _start(os.getpid())}))
+    assert [each.pid for each in sessions.live(machine)] == [os.getpid()]
+
+
+def test_a_real_session_of_another_home_is_not_ours(child: tuple[Machine, int], tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    facts = Facts("linux", {"HOME": str(tmp_path / "other")}, "/", "")
+    assert sessions.live(Machine(str(tmp_path / "other"), registry.adapter(facts), facts, {})) == []
+
+
+def test_a_session_that_was_killed_is_gone(child: tuple[Machine, int]) -> None:
+    machine, pid = child
+    _register(machine, pid, _start(pid))
+    os.kill(pid, 9)
+    os.waitpid(pid, 0)
+    assert sessions.live(machine) == []
