@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
-
 from ccremedy.errors import UNSUPPORTED, Problem, explain
 from ccremedy.finding import Finding, Healthy, Remedy
+from ccremedy.record import dataclass, field, replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

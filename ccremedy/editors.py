@@ -99,7 +99,7 @@ def _find_line(data: bytes, key: str) -> tuple[int, int] | None:
             break  # whatever follows belongs to it
         name, equals, _ = line.partition(b"=")
         if (
-            equals and _text(name).strip().strip("\ufeff\"'") == key
+            equals and _text(name).replace("\ufeff", " ").strip().strip("\"'") == key
         ):  # it takes blanks of any kind, and a BOM, off a key
             start = place + (len(BOM) if line.startswith(BOM) else 0)
             found = (start, place + len(line))

@@ -10,13 +10,13 @@ What it promises
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field, replace
 
 from ccremedy import errors, files, shells
 from ccremedy.diagnosis import diagnose
 from ccremedy.errors import Drift, Problem, explain
 from ccremedy.finding import Finding
 from ccremedy.journal import Journal, Run, Step
+from ccremedy.record import dataclass, field, replace
 from ccremedy.resources import DONE, DRIFTED, PENDING, Block, Change, Location
 
 TYPE_CHECKING = False
@@ -156,9 +156,9 @@ class Engine:
             again = diagnose(self.machine, [remedy])
             for _, problem in again.failed:
                 raise problem
-            proposed = {each.resource for found in again.findings if found.id == finding_id for each in found.changes}
+            proposed = {each.key() for found in again.findings if found.id == finding_id for each in found.changes}
             for change in changes:
-                if change.resource in proposed:
+                if change.key() in proposed:
                     raise Problem("is found wrong again by a fresh diagnosis", where=change.resource.path)
         return {}
 
@@ -183,8 +183,7 @@ class Engine:
         for index in reversed(range(step.begun)):
             change = step.changes[index]
             try:
-                if step.scratch[index]:
-                    files.discard(step.scratch[index])
+                _discard_scratch(step.scratch[index], change)
                 now, status = change.resource.read(), change.status()
                 if status == DRIFTED:
                     raise Drift("has been edited since", where=change.resource.path)
@@ -263,6 +262,13 @@ def _set(change: Change, now: str | None, value: str | None, scratch: str) -> No
     resource.write(now, value, scratch)
     if not resource.owns_folders(value):
         files.remove_folders(change.folders)
+
+
+def _discard_scratch(scratch: str, change: Change) -> None:
+    """Only beside the file that it was for: a journal might have been made to say something else."""
+    path = change.resource.path
+    if scratch and os.path.dirname(scratch) in (os.path.dirname(path), os.path.dirname(files.resolve(path))):
+        files.discard(scratch)
 
 
 def _newcomers(location: Location, inverse: list[Change]) -> list[str]:

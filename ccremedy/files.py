@@ -39,6 +39,8 @@ def read(path: str, limit: int = LIMIT) -> bytes | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
+        if error.errno == errno.ENXIO:
+            raise Problem("is a device, socket or pipe, not a file", where=path, code=UNSUPPORTED) from None
         raise Unreadable(error, where=path) from None
     try:
         found = os.fstat(handle)
@@ -98,7 +100,7 @@ def status(path: str, follow: bool = True) -> os.stat_result | None:
     """`stat` (or `lstat`), None where there is nothing (a dangling link included, when following)."""
     try:
         return os.stat(path) if follow else os.lstat(path)
-    except (FileNotFoundError, NotADirectoryError):
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: a NUL byte, which no name can hold
         return None
     except OSError as error:
         if error.errno == errno.ELOOP:
@@ -294,7 +296,7 @@ def remove_folders(folders: tuple[str, ...]) -> None:
         try:
             os.rmdir(folder)
         except OSError as error:
-            if error.errno in (errno.ENOENT, errno.ENOTEMPTY, errno.EEXIST, errno.EBUSY):
+            if error.errno in (errno.ENOENT, errno.ENOTEMPTY, errno.EEXIST):
                 continue
             raise
         sync_folder(os.path.dirname(folder))
@@ -452,10 +454,11 @@ def _flags(path: str) -> int:
 def _copy_flags(target: str, handle: int) -> None:
     import fcntl
 
-    flags = _flags(target) & _COPIED_FLAGS
-    if flags:
-        # No promise broken where the file system has no such flag: then the original could not have had it.
-        fcntl.ioctl(handle, 0x40086602, flags.to_bytes(8, "little"))  # FS_IOC_SETFLAGS
+    wanted = _flags(target) & _COPIED_FLAGS
+    if wanted:
+        # Beside flags that the file system keeps for itself (ext4: extents), which must stay as they are.
+        now = int.from_bytes(fcntl.ioctl(handle, 0x80086601, bytes(8))[:4], "little")
+        fcntl.ioctl(handle, 0x40086602, (now & ~_COPIED_FLAGS | wanted).to_bytes(8, "little"))  # FS_IOC_SETFLAGS
 
 
 def _close(handle: int) -> None:

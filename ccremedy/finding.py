@@ -6,9 +6,8 @@ It has no apply and no undo of its own, so it cannot get them wrong. Dry run is 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-
 from ccremedy.errors import Problem
+from ccremedy.record import dataclass, replace
 from ccremedy.resources import Change, Resource
 
 TYPE_CHECKING = False

@@ -21,10 +21,10 @@ import os
 import re
 import stat
 import zlib
-from dataclasses import dataclass, field
 
 from ccremedy import files
 from ccremedy.errors import INCOMPLETE, LOCKED, UNSUPPORTED, USAGE, Problem, explain
+from ccremedy.record import dataclass, field
 from ccremedy.resources import Change, change_from_json, is_path
 
 TYPE_CHECKING = False
@@ -193,6 +193,8 @@ class Journal:
     def open_step(self, run: Run, remedy: str, finding: str, changes: list[Change]) -> Step:
         """Announce the changes of a finding; durable when this returns."""
         number = len(run.steps) + 1
+        for change in changes:
+            change_from_json(change.to_json())  # what could not be read back would never be written
         scratch = [_scratch(change, f"{run.number}-{number}-{index}") for index, change in enumerate(changes)]
         step = Step(number, remedy, finding, changes, scratch)
         record = {

@@ -7,10 +7,11 @@ where the system's own files are looked for (`/proc`, `/etc`, `/usr/bin`) differ
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+import stat
 
 from ccremedy import files
 from ccremedy.errors import UNSUPPORTED, Problem
+from ccremedy.record import dataclass, field
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -154,6 +155,8 @@ def own_home(env: Mapping[str, str]) -> str:
     found = files.status(home)
     if found is None:
         raise Problem("is not there", where=home, todo="Set HOME to your home directory", code=UNSUPPORTED)
+    if not stat.S_ISDIR(found.st_mode):
+        raise Problem("is not a directory", where=home, todo="Set HOME to your home directory", code=UNSUPPORTED)
     if found.st_uid != os.geteuid():
         raise Problem(
             "is the home directory of another user than the one that ccremedy runs as",

@@ -65,6 +65,9 @@ def write(path: str, plan: dict[str, Any]) -> None:
         print(text, end="")
         return
     path = os.path.abspath(path)
+    folder = os.path.dirname(path)
+    if not files.is_folder(os.path.realpath(folder)):
+        raise Problem("is not a directory", where=folder, todo="Make it first", code=UNSUPPORTED)
     if why := "is there already" if files.status(path, follow=False) else files.obstacle(path):
         raise Problem(why, where=path, todo="Choose another file", code=UNSUPPORTED)
     files.write_new(path, text.encode())
@@ -102,12 +105,17 @@ def load(path: str) -> dict[str, Any]:
     return plan
 
 
+def check_unused(plan: dict[str, Any], runs: list[Run]) -> None:
+    """Drift (8) where a run has already carried this plan out."""
+    for run in runs:
+        if run.plan == plan["plan"]:
+            raise Drift(f"was already carried out, as run {run.number}", where="the plan", todo="Make a new plan")
+
+
 def check(plan: dict[str, Any], machine: Machine, findings: list[Finding], runs: list[Run]) -> None:
     """Drift (8) unless this plan was not used before and is what this machine proposes now."""
     again = "Make a new plan"
-    for run in runs:
-        if run.plan == plan["plan"]:
-            raise Drift(f"was already carried out, as run {run.number}", where="the plan", todo=again)
+    check_unused(plan, runs)
     if (plan["home"], plan["platform"]) != (machine.home, machine.adapter.name):
         raise Drift("was made for another home directory or platform", where="the plan", todo=again)
     now = proposal(findings)

@@ -6,7 +6,8 @@ import contextlib
 import os
 import signal
 import subprocess
-from dataclasses import dataclass
+
+from ccremedy.record import dataclass
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,6 +20,9 @@ class Outcome:
     out: bytes
     err: bytes
     timed_out: bool = False
+
+
+_running: set[subprocess.Popen[bytes]] = set()
 
 
 def run(argv: Sequence[str], env: Mapping[str, str], timeout: float, cwd: str = "/") -> Outcome:
@@ -35,13 +39,30 @@ def run(argv: Sequence[str], env: Mapping[str, str], timeout: float, cwd: str = 
         stderr=subprocess.PIPE,
         start_new_session=True,  # its own group to kill, and no terminal to grab
     ) as process:
+        _running.add(process)
         try:
             out, err = process.communicate(timeout=timeout)
             return Outcome(process.returncode, out, err)
-        except BaseException as error:
-            with contextlib.suppress(ProcessLookupError):  # it ended just now
-                os.killpg(process.pid, signal.SIGKILL)
-            out, err = process.communicate()
-            if isinstance(error, subprocess.TimeoutExpired):
-                return Outcome(process.returncode, out, err, timed_out=True)
+        except subprocess.TimeoutExpired:
+            _kill(process)
+            try:
+                out, err = process.communicate(timeout=1)
+            except subprocess.TimeoutExpired as late:  # a grandchild in a group of its own still holds the pipe
+                out, err = late.stdout or b"", late.stderr or b""
+            return Outcome(process.poll() or 0, out, err, timed_out=True)
+        except BaseException:
+            _kill(process)
             raise
+        finally:
+            _running.discard(process)
+
+
+def stop_all() -> None:
+    """Kill what runs in other threads: we were interrupted, and nobody waits for the answer any more."""
+    for process in list(_running):
+        _kill(process)
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    with contextlib.suppress(ProcessLookupError):  # it ended just now
+        os.killpg(process.pid, signal.SIGKILL)

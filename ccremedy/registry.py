@@ -81,16 +81,12 @@ def _modules(family: str) -> Iterator[ModuleType]:
 
 
 def _package(family: str) -> ModuleType:
-    try:
-        return _import(f"ccremedy.{family}")
-    except ModuleNotFoundError:
-        folder = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), family)
-        if not files.names(folder):
-            raise
-        package = ModuleType(f"ccremedy.{family}")
-        package.__path__ = [folder]
-        sys.modules[package.__name__] = package
-        return package
+    here, name = os.path.dirname(os.path.abspath(__file__)), f"ccremedy.{family}"
+    beside = os.path.join(os.path.dirname(here), family)
+    if name not in sys.modules and not files.is_folder(os.path.join(here, family)) and files.is_folder(beside):
+        sys.modules[name] = package = ModuleType(name)  # a checkout
+        package.__path__ = [beside]
+    return _import(name)
 
 
 def _import(name: str) -> ModuleType:

@@ -13,10 +13,10 @@ A resource is the smallest such piece: it can be read, and written to one of the
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field, fields, replace
 
 from ccremedy import editors, files
 from ccremedy.errors import Drift, Problem
+from ccremedy.record import dataclass, field, fields, replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -88,6 +88,12 @@ class _Text(Resource):
         # A file that we created goes when nothing else is in it; what a user has written since keeps it.
         files.replace(self.path, data, None if value is None and not edited else edited, scratch)
 
+    def obstacle(self) -> str:
+        why = super().obstacle()
+        if not why and files.read_start(self.path, 2) in (b"\xff\xfe", b"\xfe\xff"):
+            return "is UTF-16, which nothing that reads it expects"
+        return why
+
     def preview(self, value: str | None) -> tuple[bytes, bytes]:
         data = files.read(self.path) or b""
         return data, self.edit(data, value or "")
@@ -117,12 +123,6 @@ class Block(_Text):
 
     def edit(self, data: bytes, value: str) -> bytes:
         return editors.put_block(data, self.name, value or None, self.at_end)
-
-    def obstacle(self) -> str:
-        why = super().obstacle()
-        if not why and files.read_start(self.path, 2) in (b"\xff\xfe", b"\xfe\xff"):
-            return "is UTF-16, which no shell can read"
-        return why
 
 
 @dataclass(frozen=True)
@@ -240,6 +240,10 @@ class Change:
         now = self.resource.read()
         return PENDING if same(now, self.before) else DONE if same(now, self.after) else DRIFTED
 
+    def key(self) -> tuple[str, ...]:
+        """What it is about, wherever in its file that stands."""
+        return type(self.resource).__name__, self.resource.path, getattr(self.resource, "name", "")
+
     def sentence(self) -> str:
         if self.summary:
             return self.summary
@@ -279,7 +283,9 @@ def _is_text(value: object) -> bool:
 
 
 def is_path(value: object) -> bool:
-    return _is_text(value) and os.path.isabs(str(value)) and "\0" not in str(value)
+    """Absolute, without detours, and such as can be in a file system."""
+    text = str(value)
+    return _is_text(value) and os.path.isabs(text) and os.path.normpath(text) == text and "\0" not in text
 
 
 KINDS: dict[str, type[Resource]] = {"block": Block, "line": Line, "location": Location}
@@ -301,10 +307,12 @@ def change_from_json(record: object) -> Change:
     if not all(isinstance(each, list) for each in lists) or not isinstance(record.get("summary"), str):
         raise Problem(f"holds a {record['kind']} without its parts")
     paths = [values["path"], values.get("aside", values["path"]), *record["folders"]]
+    inside = tuple(f"{path}/" for path in record["folders"] if path)
     if not (
         all(value is None or _is_text(value) for value in (before, after))
         and all(_is_text(value) for value in record["expects"])
         and all(is_path(path) for path in paths)
+        and all(any(str(path).startswith(folder) for path in paths[:2]) for folder in inside)
     ):
         raise Problem(f"holds a {record['kind']} with values that cannot be")
     return Change(

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass
 
 from ccremedy import files
 from ccremedy.errors import Problem
+from ccremedy.record import dataclass
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def live(machine: Machine) -> list[Session]:
     running = dict(machine.adapter.processes(machine.facts))
     for name in files.names(folder):
         stem, extension = os.path.splitext(name)
-        if extension != ".json" or not stem.isdigit() or int(stem) not in running:
+        if extension != ".json" or not (stem.isascii() and stem.isdigit()) or int(stem) not in running:
             continue
         pid = int(stem)
         try:
@@ -50,7 +50,7 @@ def live(machine: Machine) -> list[Session]:
             record = None
         if not isinstance(record, dict):
             record = {}
-        if str(record.get("procStart", running[pid])) == running[pid]:
+        if str(record.get("procStart") or running[pid]) == running[pid]:
             found[pid] = Session(pid, str(record.get("cwd", "")), str(record.get("status", "unknown")))
     for pid in running:
         if pid not in found and _is_claude_of(machine, pid):
@@ -75,9 +75,12 @@ def _is_claude_of(machine: Machine, pid: int) -> bool:
         return False
     if "mcp" in arguments[1:2]:  # `claude mcp serve` is a server of somebody else's session
         return False
-    environ = machine.facts.text(f"/proc/{pid}/environ")
-    if not environ:
-        return True  # not ours to read: then it cannot be told
+    try:
+        environ = (files.read(machine.system(f"/proc/{pid}/environ")) or b"").decode("utf-8", "surrogateescape")
+    except Problem:
+        environ = ""
     values = dict(entry.split("=", 1) for entry in environ.split("\0") if "=" in entry)
     folder = values.get("CLAUDE_CONFIG_DIR") or os.path.join(values.get("HOME", ""), ".claude")
+    if not os.path.isabs(folder):
+        return True  # it cannot be told
     return os.path.realpath(folder) == os.path.realpath(machine.claude_folder())

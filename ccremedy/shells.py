@@ -14,9 +14,9 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
 
 from ccremedy import files
+from ccremedy.record import dataclass
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -66,12 +66,12 @@ def _zsh_folder(machine: Machine) -> str:
         for spelling in ("${HOME}", "$HOME", "~"):
             folder = folder.replace(spelling, machine.home)
         folder = re.sub(r"\$\{XDG_CONFIG_HOME(:-[^}]*)?\}|\$XDG_CONFIG_HOME", _config_folder(machine), folder)
-    return folder if os.path.isabs(folder) and "$" not in folder else machine.home
+    return os.path.normpath(folder) if os.path.isabs(folder) and "$" not in folder else machine.home
 
 
 def _config_folder(machine: Machine) -> str:
     folder = machine.env.get("XDG_CONFIG_HOME", "")
-    return folder if os.path.isabs(folder) else machine.path(".config")
+    return os.path.normpath(folder) if os.path.isabs(folder) else machine.path(".config")
 
 
 def quote(shell: str, text: str) -> str:
@@ -129,10 +129,17 @@ def ask(machine: Machine, names: Iterable[str], timeout: float) -> Answers:
     """The environment that each start of each of these shells ends up with, from a clean one."""
     from concurrent.futures import ThreadPoolExecutor
 
+    from ccremedy import processes
+
     starts = [(name, mode) for name in sorted(set(names)) for mode in MODES[name]]
     with ThreadPoolExecutor(max_workers=max(2, os.cpu_count() or 2)) as pool:
-        answers = pool.map(lambda start: _ask(machine, start[0], start[1], timeout), starts)
-        return dict(zip(starts, answers))
+        try:
+            answers = pool.map(lambda start: _ask(machine, start[0], start[1], timeout), starts)
+            return dict(zip(starts, answers))
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            processes.stop_all()  # the pool waits for what it has started
+            raise
 
 
 def _ask(machine: Machine, shell: str, mode: str, timeout: float) -> dict[str, str] | str:

@@ -24,7 +24,6 @@ import json
 import os
 import shutil
 import stat
-from dataclasses import dataclass
 from typing import Any
 
 from ccremedy import engine, registry, shells
@@ -33,6 +32,7 @@ from ccremedy.engine import Engine, Result
 from ccremedy.finding import Finding, Remedy
 from ccremedy.journal import Journal, find
 from ccremedy.machine import Facts, Machine
+from ccremedy.record import dataclass
 from ccremedy.resources import Change, Location
 
 CLEAN_PATH = "{root}/usr/local/bin:{root}/usr/bin:{root}/bin"

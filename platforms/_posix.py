@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator, Sequence
 
 from ccremedy import Adapter, Block, Change, Facts, Machine, Problem, want
+from ccremedy.errors import UNSUPPORTED
 from ccremedy.shells import KNOWN, prepend, profiles
 
 # Never PATH: a folder of the user's, or one that anybody may write to, may stand in it.
@@ -33,7 +34,8 @@ class Posix(Adapter):
         self, machine: Machine, name: str, folder: str, expect: str, behind: Sequence[str] = ()
     ) -> Iterator[Change]:
         if ":" in folder or "\n" in folder:
-            raise Problem("has a colon or a line end in its name, so it cannot stand on PATH", where=folder)
+            what = "has a colon or a line end in its name, so it cannot stand on PATH"
+            raise Problem(what, where=folder, code=UNSUPPORTED)
         for profile in profiles(machine):
             lines = prepend(profile.shell, folder, machine.windows_folders(), behind)
             block = Block(profile.path, name, profile.shell, profile.role)

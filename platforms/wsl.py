@@ -25,7 +25,8 @@ class Wsl(linux.Linux):
             os.path.exists(facts.under("/proc/sys/fs/binfmt_misc/WSLInterop")),
             bool(_mounted(facts)),
         )
-        return 2 if sum(marks) >= (1 if "microsoft" in kernel.lower() else 2) else 0
+        container = any(os.path.exists(facts.under(mark)) for mark in ("/.dockerenv", "/run/.containerenv"))
+        return 2 if sum(marks) >= (1 if "microsoft" in kernel.lower() and not container else 2) else 0
 
     def windows_folders(self, facts: Facts) -> tuple[str, ...]:
         """The mounted drives: what the kernel says, and the drive letters below the root that wsl.conf names."""

@@ -8,9 +8,9 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from ccremedy import Machine, files
+from ccremedy.record import dataclass
 
 
 @dataclass(frozen=True)
@@ -20,6 +20,7 @@ class Manager:
     name: str
     home: str
     programs: str
+    shims: bool = False  # the programs are stand-ins, which choose a version when they run
 
 
 def managers(machine: Machine) -> Iterator[Manager]:
@@ -42,7 +43,7 @@ def managers(machine: Machine) -> Iterator[Manager]:
         ("n", env.get("N_PREFIX") or machine.path("n"), "bin"),
     ):
         if files.executable(os.path.join(home, programs, "node")):
-            yield Manager(name, home, os.path.join(home, programs))
+            yield Manager(name, home, os.path.join(home, programs), shims=name != "n")
 
 
 def linux_folders(machine: Machine) -> Iterator[str]:
@@ -60,6 +61,8 @@ def _nvm_programs(home: str) -> str:
     installed = sorted(
         (name for name in files.names(os.path.join(home, "versions", "node")) if _version(name)), key=_version
     )
+    if _alias(home, "default") == "system":
+        return ""  # the user's choice: none of nvm's own
     chosen = _nvm_alias(home, "default", installed) or (installed[-1] if installed else "")
     return os.path.join(home, "versions", "node", chosen, "bin") if chosen else ""
 
@@ -74,8 +77,16 @@ def _nvm_alias(home: str, name: str, installed: list[str], depth: int = 8) -> st
     if re.fullmatch(r"\d+(\.\d+){0,2}", wanted):
         matching = [each for each in installed if f"{each}.".startswith(f"v{wanted}.")]
         return matching[-1] if matching else ""
-    text = files.read_start(os.path.join(home, "alias", name), 256).decode("utf-8", "replace").split("\n")[0].strip()
+    text = _alias(home, name)
     return _nvm_alias(home, text, installed, depth - 1) if text else ""
+
+
+def _alias(home: str, name: str) -> str:
+    """What an alias of nvm's says; '' where there is none, or it is no name that nvm could follow."""
+    if not re.fullmatch(r"[\w./*-]{1,64}", name):
+        return ""
+    text = files.read_start(os.path.join(home, "alias", name), 256).decode("utf-8", "replace")
+    return text.split("\n")[0].strip()
 
 
 def _fnm_programs(home: str) -> str:

@@ -10,9 +10,9 @@ from __future__ import annotations
 import json
 import os
 import re
-from dataclasses import dataclass
 
 from ccremedy import Machine, Problem, files
+from ccremedy.record import dataclass
 
 # What JavaScript trims, which is not what Python strips; the byte order mark is one of them.
 _BLANK = "\t\n\v\f\r \u00a0\u1680\u2028\u2029\u202f\u205f\u3000\ufeff" + "".join(map(chr, range(0x2000, 0x200B)))

@@ -28,7 +28,7 @@ class NpmPrefix(Remedy):
             )
             return
         for manager in _node.managers(machine):
-            if manager.programs == os.path.dirname(npm) and os.path.basename(manager.programs) == "shims":
+            if manager.shims and manager.programs == os.path.dirname(npm):
                 yield Healthy(f"{manager.name} runs this npm ({npm}), and decides where its packages go")
                 return
         prefix = _npm.prefix(machine, npm)

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import replace
 
 from ccremedy import Change, Finding, Healthy, Location, Machine, Option, Remedy, files, knowledge, sessions, want
+from ccremedy.record import replace
 from ccremedy.resources import free_name
 
 from . import _claude

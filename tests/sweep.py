@@ -31,7 +31,7 @@ from ccremedy.engine import Result
 from ccremedy.errors import INCOMPLETE, Problem
 from ccremedy.finding import Finding, Remedy
 from ccremedy.journal import Journal, Step
-from ccremedy.resources import Change
+from ccremedy.resources import Change, Location
 from ccremedy.testing import Case, Rig, no_shells, snapshot
 
 Tree = dict[str, tuple[Any, ...]]
@@ -86,14 +86,14 @@ def seam(around: Around) -> Iterator[None]:
     flags = ModuleType("fcntl")
     flags.__dict__.update(vars(fcntl))
     flags.__dict__["ioctl"] = functools.partial(around, "ioctl", fcntl.ioctl)
-    kept = files.os, files.renameat2
+    kept = {name: vars(files)[name] for name in ("os", "renameat2")}
     try:
         sys.modules["fcntl"] = flags
         vars(files).update(os=Seam(around), renameat2=functools.partial(around, "renameat2", files.renameat2))
         yield
     finally:
         sys.modules["fcntl"] = fcntl
-        vars(files).update(os=kept[0], renameat2=kept[1])
+        vars(files).update(kept)
 
 
 def writes(name: str, arguments: Sequence[Any]) -> bool:
@@ -381,7 +381,7 @@ def after_each_kept_step(then: Callable[[], object], first: Callable[[], object]
         then()
 
     try:
-        Journal.keep = keep  # type: ignore[method-assign]
+        Journal.keep = keep  # type: ignore[method-assign,assignment]
         yield
     finally:
         Journal.keep = real  # type: ignore[method-assign]
@@ -527,10 +527,11 @@ def sweep(jobs: Sequence[Job]) -> Tally:
 
 
 def until_bad(jobs: Sequence[Job]) -> Tally:
-    """The same, until something has gone wrong: a few jobs at a time, because one is often enough."""
-    total, width = Tally(), os.cpu_count() or 1
-    for place in range(0, len(jobs), width):
-        total.add(sweep(jobs[place : place + width]))
+    """The same, until something has gone wrong: a few jobs at a time, in no order, because one is often enough."""
+    total, width = Tally(), 8
+    mixed = random.Random(1).sample(list(jobs), len(jobs))
+    for place in range(0, len(mixed), width):
+        total.add(sweep(mixed[place : place + width]))
         if total.bad:
             break
     return total
@@ -543,7 +544,7 @@ def _worker(jobs: Sequence[Job], queue: int) -> tuple[int, int]:
         os.close(out)
         return pid, results
     total, code = Tally(), 0
-    os.fsync = lambda handle: None  # nobody cuts the power here; the sweeps see the call all the same
+    os.fsync = lambda fd: None  # nobody cuts the power here; the sweeps see the call all the same
     try:
         with scratch_folder("sweep") as scratch:
             while number := os.read(queue, 2):
@@ -576,7 +577,7 @@ def in_child(act: Callable[[], object], plant: Callable[[], object] = lambda: No
 
 
 def kills(scene: Scene, step: int) -> list[tuple[int, bool]]:
-    """Every `step`-th point: before each call, and after each that changes something (after a read is before the next)."""
+    """Every `step`-th point: before each call, and after each that opens or changes something."""
     points = []
     for number, name in enumerate(scene.calls, 1):
         points += [(number, False), (number, True)] if name in _WRITES or name == "open" else [(number, False)]
@@ -1019,6 +1020,8 @@ class History:
         history = cls(f"{name}, {acts}{f' ({number})' if number else ''}", rig, top, recorder.disk.copy(), recorder.log,
                       [rig.tree()])  # fmt: skip
 
+        acting: dict[str, Callable[[], object]] = {"apply": rig.apply, "undo": rig.undo, "recover": rig.recover}
+
         def kept() -> None:
             recorder.log.append(Kept(True))
             history.trees.append(rig.tree())
@@ -1031,7 +1034,7 @@ class History:
                 elif act.endswith("?"):
                     around = Failer(at=number, fault=errno.EIO, inner=recorder)
                 with seam(around), contextlib.suppress(Dead, Problem):
-                    {"apply": rig.apply, "undo": rig.undo, "recover": rig.recover}[act.rstrip("!?")]()
+                    acting[act.rstrip("!?")]()
         assert unsynced or not recorder.missed(), f"{history.name}: {recorder.missed()}"
         return history
 
@@ -1153,6 +1156,40 @@ def sync_sites() -> list[tuple[str, int]]:
     return sorted(set(found))
 
 
+def diagnosis_sweep(name: str, step: int, top: str) -> Tally:
+    """Every call of a diagnosis fails: nothing escapes, nothing is written, nothing else is to be moved than before."""
+    rig, tally = Rig.make(cases()[name], top, no_shells), Tally()
+    before = rig.tree()
+    called: list[str] = []
+
+    def listen(each: str, real: Around, *arguments: Any, **options: Any) -> Any:
+        called.append(each)
+        return real(*arguments, **options)
+
+    with seam(listen):
+        moved = _moved(rig)
+    pairs = [(at, fault) for at, each in enumerate(called, 1) for fault in (errno.EIO, errno.EMFILE, errno.ESTALE)
+             if each not in _CANNOT_FAIL and (each != "close" or fault in _CLOSE)]  # fmt: skip
+    for at, fault in pairs[::step]:
+        tally.points += 1
+        failer = Failer(at=at, fault=fault, touched=True)
+        why = ""
+        try:
+            with seam(failer):
+                why = ", ".join(_moved(rig) - moved)
+        except Exception as error:  # noqa: BLE001 - whatever escapes is a finding
+            why = f"{type(error).__name__} escapes: {error}"
+        tally.landed += failer.landed
+        if why or (why := difference(before, rig.tree())):
+            tally.bad.append(f"{name}, diagnose: call {at} ({called[at - 1]}) {fault_name(fault)}: {why}")
+    return tally
+
+
+def _moved(rig: Rig) -> set[str]:
+    changes = [change for finding in rig.diagnose().findings for change in finding.changes if not change.refused]
+    return {change.resource.path for change in changes if isinstance(change.resource, Location)}
+
+
 # ---- the same kills, by the kernel: strace, attached to a forked child
 
 
@@ -1178,7 +1215,8 @@ def traced_child(scene: Scene, *options: str) -> tuple[int, list[str]]:
         finally:
             os._exit(0)
     os.waitpid(child, os.WUNTRACED)
-    with subprocess.Popen(["strace", "-qq", "-o", trace, *options, "-p", str(child)], stderr=subprocess.DEVNULL) as tracer:
+    command = ["strace", "-qq", "-o", trace, *options, "-p", str(child)]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL):
         for _ in range(4000):
             with open(f"/proc/{child}/status") as status:
                 if "TracerPid:\t0\n" not in status.read():

@@ -25,7 +25,7 @@ from ccremedy.journal import Journal, Run, find
 from ccremedy.resources import Block, Change, Line, Location
 
 BLOCK = Change(
-    Block("/home/me/.bashrc", "n", "bash", "login"), None, "line\n", expects=("path /x",), folders=("/home/me/d",)
+    Block("/home/me/.bashrc", "n", "bash", "login"), None, "line\n", expects=("path /x",), folders=("/home/me",)
 )
 LINE = Change(Line("/home/me/.npmrc", "prefix"), "prefix=/a", "prefix=/b")
 MOVE = Change(Location("/home/me/.claude", "/home/me/.claude.ccremedy-1"), "here", "aside")

@@ -104,7 +104,7 @@ def _flags(path: Path) -> int:
 
 
 def _run(*command: str) -> None:
-    """A tool that sets an attribute; where it, or the file system, has no such thing, the test says so and is skipped."""
+    """A tool that sets an attribute; where it, or the file system, has no such thing, the test is skipped."""
     if shutil.which(command[0]) is None:
         pytest.skip(f"needs {command[0]}, which is not installed")
     done = subprocess.run(command, capture_output=True, text=True)
@@ -192,8 +192,10 @@ OUTSIDE = {
 def test_every_byte_outside_of_the_edit_is_kept_in_a_file(bench: Bench, content: bytes) -> None:
     bench.file.write_bytes(content)
     edited = bench.there_and_back()[5]
-    piece = edited
-    for part in content.split(b"\n"):  # in this order, whatever was put between them
+    mark = b"\xef\xbb\xbf" if content.startswith(b"\xef\xbb\xbf") else b""
+    assert edited.startswith(mark)  # a byte order mark stays in front of what is put in
+    piece = edited[len(mark) :]
+    for part in content[len(mark) :].split(b"\n"):  # in this order, whatever was put between them
         assert part in piece
         piece = piece[piece.index(part) + len(part) :]
     assert len(edited) > len(content)
@@ -247,10 +249,8 @@ def test_a_link_to_nothing_is_refused(bench: Bench) -> None:
 
 def _reset(tmp_path: Path, count: int) -> tuple[Counter[str], list[str]]:
     """Apply and undo a full reset of a folder with `count` files: how often each call, and which files were opened."""
-    name = "full"
-    case = Case(name, registry.remedy("reset-config"), {
-        "platform": "linux", "options": ["full"], "files": {"~/.claude/settings.json": "{}\n", "~/.claude.json": "{}\n"},
-    })  # fmt: skip
+    contents = {"~/.claude/settings.json": "{}\n", "~/.claude.json": "{}\n"}
+    case = Case("full", registry.remedy("reset-config"), {"platform": "linux", "options": ["full"], "files": contents})
     rig = Rig.make(case, str(tmp_path / str(count)), no_shells)
     for folder in range(20):
         inside = os.path.join(rig.machine.home, ".claude", "projects", f"-{folder}")
@@ -296,5 +296,3 @@ def test_a_reset_of_20000_files_opens_none_and_costs_what_20_cost(
         print(f"\nbig-reset files=20000 calls={sum(many.values())} calls-for-20={sum(few.values())}", end=" ")
     assert many == few
     assert not [path for path in opened if "/projects/" in path]
-
-

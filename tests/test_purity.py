@@ -1,7 +1,7 @@
 """Looking changes nothing: what the kernel saw of `diagnose` and `apply --dry-run`, and what looking costs in counts.
 
 The real command runs under strace, for each remedy on a machine where it has something to mend: no system call that
-could change a file, and at most one other program started. And `diagnose --json` imports little, all of it Python's own.
+could change a file, at most one other program started. And `diagnose --json` imports little, all of it Python's own.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def sick(request: pytest.FixtureRequest, tmp_path: Path) -> Sick:
         if subprocess.run(["unshare", "-m", "true"], capture_output=True).returncode:
             pytest.skip("needs mount namespaces (unshare -m), to have drives of Windows under /mnt")
         env = {name: value.replace(f"{tmp_path}/root/mnt", "/mnt") for name, value in env.items()}
-        enter = f"mount --bind {tmp_path}/root/mnt /mnt && mount --bind {tmp_path}/root/run /run && exec \"$@\""
+        enter = f'mount --bind {tmp_path}/root/mnt /mnt && mount --bind {tmp_path}/root/run /run && exec "$@"'
         around = ["unshare", "-m", "/bin/sh", "-c", enter, "sh"]
     return Sick(request.param, tmp_path, env, around)
 

@@ -430,7 +430,7 @@ def test_a_change_comes_back_from_its_record(change: Change) -> None:
     assert again.to_json() == change.to_json()
 
 
-GOOD = Change(Block("/x", "n", "bash", "login"), None, BODY, folders=("/y",), expects=("path /x",)).to_json()
+GOOD = Change(Block("/y/x", "n", "bash", "login"), None, BODY, folders=("/y",), expects=("path /x",)).to_json()
 HOSTILE: list[tuple[str, dict[str, object]]] = [
     ("an unknown kind", {"kind": "shell"}),
     ("a kind that is no text", {"kind": ["block"]}),

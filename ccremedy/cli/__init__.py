@@ -33,9 +33,9 @@ class Parser(argparse.ArgumentParser):
 
 def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
-    for name in ("stdout", "stderr"):
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:  # closed by whoever started us
-            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 - for as long as we live
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115 - for as long as we live
     screen = Screen()
     as_json, command = "--json" in words, _command(words)
     try:
@@ -47,6 +47,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         code = _show(report, options, screen)
         sys.stdout.flush()
         return code
+    except SystemExit as end:  # argparse, after --help and --version
+        return _flushed(int(end.code or 0))
     except Problem as problem:
         if as_json:
             _print_json(Report(command or "diagnose", problems=[problem], exit=problem.code).to_json())
@@ -202,6 +204,15 @@ def _show(report: Report, options: argparse.Namespace, screen: Screen) -> int:
     elif report.command == "diagnose" and any(not c.refused for f in report.findings for c in f.changes):
         screen.say("To mend it: ccremedy apply --all (add --dry-run to see each change first)")
     return report.exit
+
+
+def _flushed(code: int) -> int:
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _silence()
+        return errors.BROKEN_PIPE
+    return code
 
 
 def _silence() -> None:

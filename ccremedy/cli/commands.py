@@ -130,6 +130,8 @@ def apply(options: argparse.Namespace, screen: Screen) -> Report:
     with journal.lock(options.timeout):
         from ccremedy.engine import Engine  # not for a dry run
 
+        if planned is not None:
+            plans.check_unused(planned, journal.sound_runs())  # somebody else may have been faster
         hand = Engine(machine, journal, timeout=options.timeout)
         command = f"apply {' '.join(remedies)}"
         plan_id = planned["plan"] if planned else ""
@@ -329,7 +331,7 @@ def _agree(options: argparse.Namespace, screen: Screen, findings: list[Finding])
 
 
 def _only(finding: Finding, agreed: set[Change]) -> Finding:
-    from dataclasses import replace
+    from ccremedy.record import replace
 
     return replace(finding, changes=tuple(each for each in finding.changes if each.refused or each in agreed))
 
@@ -396,9 +398,8 @@ def _undone_findings(result: Result) -> list[Finding]:
 
 
 def _inverse_diffs(changes: list[Change]) -> dict[Change, str]:
-    from dataclasses import replace
-
     from ccremedy.cli.report import diff
+    from ccremedy.record import replace
 
     return {change: diff(replace(change, before=change.after, after=change.before)) for change in changes}
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import dataclass, field
 
 from ccremedy.errors import Problem
+from ccremedy.record import dataclass, field
 from ccremedy.redact import redact, visible
 
 TYPE_CHECKING = False
