@@ -65,10 +65,10 @@ def write(path: str, plan: dict[str, Any]) -> None:
         print(text, end="")
         return
     path = os.path.abspath(path)
-    folder = os.path.dirname(path)
-    if not files.is_folder(os.path.realpath(folder)):
-        raise Problem("is not a directory", where=folder, todo="Make it first", code=UNSUPPORTED)
-    if why := "is there already" if files.status(path, follow=False) else files.obstacle(path):
+    why = "is there already" if files.status(path, follow=False) else files.obstacle(path)
+    if not files.is_folder(os.path.realpath(os.path.dirname(path))):
+        why = "cannot be written, because its directory is not there"
+    if why:
         raise Problem(why, where=path, todo="Choose another file", code=UNSUPPORTED)
     files.write_new(path, text.encode())
 

@@ -620,7 +620,6 @@ DAMAGED = {
     "a scratch file of another's": START + _step([_change()], ["/etc/passwd"]),
     "a scratch file that is relative": START + _step([_change()], [".ccremedy-1-1-0"]),
     "a scratch file that goes up": START + _step([_change()], ["/x/.ccremedy-1-1-0/../../etc/passwd"]),
-    "a scratch file in another directory": START + _step([_change()], ["/etc/.ccremedy-1-1-0"]),
     "a scratch file that is a number": START + _step([_change()], [7]),
     "too many scratch files": START + _step([_change()], ["", ""]),
     "a step out of order": START + _step([_change()], step=2),

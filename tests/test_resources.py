@@ -407,7 +407,7 @@ def test_what_is_gone_on_both_sides_is_reported(tmp_path: Path) -> None:
 
 texts = st.text(st.characters(blacklist_categories=["Cs"]) | st.integers(0xDC80, 0xDCFF).map(chr), max_size=12)
 paths = st.text(st.characters(blacklist_characters="\0", blacklist_categories=["Cs"]), max_size=12).map(
-    lambda text: f"/{text}"
+    lambda text: os.path.normpath(f"/x/{text.lstrip('/')}")
 )
 values = st.none() | texts
 resources = st.one_of(
@@ -417,7 +417,7 @@ resources = st.one_of(
 )
 changes = st.builds(
     Change, resources, values, values, texts, st.just(""), st.just(""),
-    st.lists(texts, max_size=3).map(tuple), st.lists(paths, max_size=3).map(tuple),
+    st.lists(texts, max_size=3).map(tuple), st.just(()),
 )  # fmt: skip
 
 

@@ -36,6 +36,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:  # closed by whoever started us
             setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115 - for as long as we live
+    try:
+        return _last_words(_answer(words))
+    except BrokenPipeError:
+        return _last_words(errors.BROKEN_PIPE)
+    except OSError:  # not even the complaint could be printed
+        return _last_words(errors.FAILED)
+
+
+def _answer(words: list[str]) -> int:
     screen = Screen()
     as_json, command = "--json" in words, _command(words)
     try:
@@ -44,11 +53,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         if command in WRITING:
             _raise_on_signals()
         report = options.act(options, screen)
-        code = _show(report, options, screen)
-        sys.stdout.flush()
-        return code
+        return _show(report, options, screen)
     except SystemExit as end:  # argparse, after --help and --version
-        return _flushed(int(end.code or 0))
+        return int(end.code or 0)
     except Problem as problem:
         if as_json:
             _print_json(Report(command or "diagnose", problems=[problem], exit=problem.code).to_json())
@@ -56,10 +63,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             screen.problem(problem)
         return problem.code
     except BrokenPipeError:
-        _silence()
-        return errors.BROKEN_PIPE
+        raise
     except OSError as error:
-        _silence()
         screen.problem(Problem(errors.explain(error), where=str(error.filename or "the output")))
         return errors.FAILED
     except (KeyboardInterrupt, EOFError):
@@ -71,6 +76,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:  # noqa: BLE001 - the one place that turns a bug into something to send us
         _print_bug(error)
         return errors.BUG
+
+
+def _last_words(code: int) -> int:
+    """Flush, and where nobody reads any more, keep Python from complaining of it once again at its exit."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError as error:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+            code = errors.BROKEN_PIPE if isinstance(error, BrokenPipeError) else code or errors.FAILED
+    return code
 
 
 # ---- words
@@ -204,20 +220,6 @@ def _show(report: Report, options: argparse.Namespace, screen: Screen) -> int:
     elif report.command == "diagnose" and any(not c.refused for f in report.findings for c in f.changes):
         screen.say("To mend it: ccremedy apply --all (add --dry-run to see each change first)")
     return report.exit
-
-
-def _flushed(code: int) -> int:
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        _silence()
-        return errors.BROKEN_PIPE
-    return code
-
-
-def _silence() -> None:
-    """Nobody reads our output any more; without this, Python would complain of it once again at its exit."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _print_json(document: object) -> None:

@@ -21,6 +21,24 @@ SCHEMA = 1
 MARKS = {"error": ("✗", "31"), "warning": ("!", "33"), "info": ("·", "36"), "ok": ("✓", "32")}
 
 
+WIDEST = 500  # characters of one line; a minified file has one of a megabyte
+
+
+def shown(text: str) -> str:
+    """Foreign text as we show it: redacted, no longer than a person would read."""
+    return _clipped(redact(text))
+
+
+def spelled(path: str) -> str:
+    """A path or a sentence about one, which holds no secret."""
+    return _clipped(visible(path))
+
+
+def _clipped(text: str) -> str:
+    lines = (f"{line[:WIDEST]} … ({len(line)} characters)" if len(line) > WIDEST else line for line in text.split("\n"))
+    return "\n".join(lines)
+
+
 @dataclass
 class Report:
     """One answer of one command; `--json` prints all of it, a terminal the parts that say something."""
@@ -44,10 +62,10 @@ class Report:
             "command": self.command,
             "platform": self.platform,
             "findings": [self._finding(each) for each in self.findings],
-            "healthy": [{"remedy": remedy, "reason": redact(reason)} for remedy, reason in self.healthy],
+            "healthy": [{"remedy": remedy, "reason": shown(reason)} for remedy, reason in self.healthy],
             "failed": [{"remedy": remedy, **problem_json(problem)} for remedy, problem in self.failed],
             "problems": [problem_json(problem) for problem in self.problems],
-            "notes": [redact(note) for note in self.notes],
+            "notes": [shown(note) for note in self.notes],
             **self.more,
             "run": self.run,
             "exit": self.exit,
@@ -57,20 +75,20 @@ class Report:
         return {
             "remedy": finding.remedy,
             "id": finding.id,
-            "title": redact(finding.title),
+            "title": shown(finding.title),
             "severity": finding.severity,
             "risk": finding.risk,
-            "evidence": [redact(each) for each in finding.evidence],
-            "advice": [redact(each) for each in finding.advice],
+            "evidence": [shown(each) for each in finding.evidence],
+            "advice": [shown(each) for each in finding.advice],
             "changes": [
                 {
-                    "resource": visible(str(change.resource)),
-                    "summary": visible(change.sentence()),
+                    "resource": spelled(str(change.resource)),
+                    "summary": spelled(change.sentence()),
                     "diff": self.diffs.get(change) or diff(change),
                     "reversible": True,
                     "status": self.status(finding, change),
-                    **({"refused": redact(change.refused)} if change.refused else {}),
-                    **({"by_hand": redact(change.by_hand)} if self._by_hand(finding, change) else {}),
+                    **({"refused": shown(change.refused)} if change.refused else {}),
+                    **({"by_hand": shown(change.by_hand)} if self._by_hand(finding, change) else {}),
                 }
                 for change in finding.changes
             ],
@@ -90,9 +108,9 @@ class Report:
 
 def problem_json(problem: Problem) -> dict[str, Any]:
     return {
-        "what": redact(problem.what),
-        "where": visible(problem.where),
-        "todo": redact(problem.todo),
+        "what": shown(problem.what),
+        "where": spelled(problem.where),
+        "todo": shown(problem.todo),
         "code": problem.code,
     }
 
@@ -105,9 +123,9 @@ def diff(change: Change) -> str:
 
     # Whole texts, because some secrets run over several lines.
     before, after = (_lines(redact(data.decode("utf-8", "surrogateescape"))) for data in preview)
-    path = visible(change.resource.path)
+    path = spelled(change.resource.path)
     lines = unified_diff(before, after, path if change.before is not None else "/dev/null", path)
-    return "".join(lines)
+    return _clipped("".join(lines))
 
 
 def _lines(text: str) -> list[str]:
@@ -138,18 +156,18 @@ class Screen:
             print(text)
 
     def problem(self, problem: Problem) -> None:
-        print(f"{self.paint('ccremedy:', '31')} {redact(str(problem))}", file=sys.stderr)
+        print(f"{self.paint('ccremedy:', '31')} {shown(str(problem))}", file=sys.stderr)
 
     def report(self, report: Report, machine: Machine | None, *, diffs: bool) -> None:
         for finding in report.findings:
             self._finding(report, finding, machine, diffs=diffs)
         for remedy, problem in report.failed:
-            self.say(f"{self.paint('?', '33')} {remedy}: could not be checked: {redact(str(problem))}")
+            self.say(f"{self.paint('?', '33')} {remedy}: could not be checked: {shown(str(problem))}")
         if self.verbose or not report.findings:
             for remedy, reason in report.healthy:
-                self.say(f"{self.paint('✓', '32')} {remedy}: nothing to do: {redact(reason)}")
+                self.say(f"{self.paint('✓', '32')} {remedy}: nothing to do: {shown(reason)}")
         for note in report.notes:
-            self.say(f"{self.paint('·', '36')} {redact(note)}")
+            self.say(f"{self.paint('·', '36')} {shown(note)}")
         sys.stdout.flush()
         for each in report.problems:
             self.problem(each)
@@ -157,13 +175,13 @@ class Screen:
     def _finding(self, report: Report, finding: Finding, machine: Machine | None, *, diffs: bool) -> None:
         mark, code = MARKS[finding.severity]
         risk = f"  ({finding.risk} risk)" if finding.changes else ""
-        self.say(f"{self.paint(mark, code)} {self.paint(finding.remedy, '1')}: {redact(finding.title)}{risk}")
+        self.say(f"{self.paint(mark, code)} {self.paint(finding.remedy, '1')}: {shown(finding.title)}{risk}")
         for line in finding.evidence:
-            self.say(f"    {redact(line)}")
+            self.say(f"    {shown(line)}")
         for change in finding.changes:
             self.change(change, report.status(finding, change), machine, diffs=diffs)
         for line in finding.advice:
-            self.say(f"  {self.paint('→', '36')} {redact(line)}")
+            self.say(f"  {self.paint('→', '36')} {shown(line)}")
         self.say()
 
     def change(self, change: Change, status: str, machine: Machine | None, *, diffs: bool) -> None:
@@ -175,13 +193,13 @@ class Screen:
             "done": ("done:", "32"),
             "undone": ("undone:", "32"),
         }.get(status, (f"{status}:", "31"))
-        self.say(f"  {self.paint(word, code)} {visible(sentence)}")
+        self.say(f"  {self.paint(word, code)} {spelled(sentence)}")
         if change.refused:
-            self.say(f"    because it {redact(change.refused)}")
+            self.say(f"    because it {shown(change.refused)}")
         if status in ("refused", "failed") and change.by_hand:
             self.say("    by hand:")
             for line in change.by_hand.splitlines():
-                self.say(f"      {redact(line)}")
+                self.say(f"      {shown(line)}")
         elif diffs:
             self.diff(change)
 
