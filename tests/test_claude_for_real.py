@@ -6,17 +6,13 @@ It is installed from tarballs, without a network, by an ordinary user into their
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-
-sys.path.insert(0, os.path.dirname(__file__))
 from real import fetch
 from real.world import CACHE, UID, Outcome, World, node_and_npm, world
 

@@ -5,13 +5,10 @@ from __future__ import annotations
 import io
 import json
 import os
-import sys
 import tarfile
 from collections.abc import Iterator
 
 import pytest
-
-sys.path.insert(0, os.path.dirname(__file__))
 from real import fetch, managers, npmrc_matrix
 from real.world import UID, World, node_and_npm, world
 

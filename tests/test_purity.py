@@ -7,7 +7,6 @@ could change a file, at most one other program started. And `diagnose --json` im
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -16,9 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-
 import sweep
 
 from ccremedy import registry

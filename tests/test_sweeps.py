@@ -11,16 +11,12 @@ import contextlib
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable
 from functools import partial
 from types import ModuleType
 from typing import cast
 
 import pytest
-
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-
 import sweep
 from sweep import APPLY, EARLIER, FRESH, UNDO, Tally
 

@@ -7,14 +7,10 @@ is a file that only Windows can run.
 from __future__ import annotations
 
 import contextlib
-import os
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
-
-sys.path.insert(0, os.path.dirname(__file__))
 from real import managers
 from real.world import SYSTEM_PATH, Outcome, World, node_and_npm, world
 
