@@ -266,8 +266,7 @@ def _set(change: Change, now: str | None, value: str | None, scratch: str) -> No
 
 def _discard_scratch(scratch: str, change: Change) -> None:
     """Only beside the file that it was for: a journal might have been made to say something else."""
-    path = change.resource.path
-    if scratch and os.path.dirname(scratch) in (os.path.dirname(path), os.path.dirname(files.resolve(path))):
+    if scratch and os.path.dirname(scratch) == files.folder_behind(change.resource.path):
         files.discard(scratch)
 
 

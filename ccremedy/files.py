@@ -131,6 +131,11 @@ def resolve(path: str) -> str:
     raise Problem("is a link that leads back to itself", where=path, code=UNSUPPORTED)
 
 
+def folder_behind(path: str) -> str:
+    """The directory of the file behind the link, without links or detours in it."""
+    return os.path.realpath(os.path.dirname(resolve(path)))
+
+
 def existing_parent(path: str) -> str:
     """The nearest directory above `path` that exists."""
     parent = os.path.dirname(path)

@@ -314,8 +314,7 @@ def _scratch(change: Change, token: str) -> str:
 
     if isinstance(change.resource, Location):
         return ""
-    folder = os.path.dirname(files.resolve(change.resource.path))
-    return os.path.join(folder, f".ccremedy-{token}")
+    return os.path.join(files.folder_behind(change.resource.path), f".ccremedy-{token}")
 
 
 def _encode(record: dict[str, Any]) -> bytes:

@@ -51,7 +51,7 @@ class NpmPrefix(Remedy):
         changes = [*setting, *(() if blocked else machine.persist_path(self.id, folder, f"path {folder}"))]
         on_path = folder in machine.search_path()
         if not changes or (not locked and on_path):
-            yield Healthy(f"npm installs into {ours}, which is yours and on PATH")
+            yield Healthy(f"npm installs into {ours}, which is yours and on PATH in new terminals")
         elif locked:
             yield Finding(
                 "not-writable",

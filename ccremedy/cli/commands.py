@@ -354,7 +354,7 @@ def _outcome(report: Report, result: Result, found: Diagnosis, agreed: set[Chang
 
 
 def _exit_code(result: Result, states: set[str]) -> int:
-    """The table in docs/design: what became of all the changes, as one number."""
+    """What became of all the changes, as one number (the README has the table)."""
     if any(problem.code == errors.INCOMPLETE for problem in result.problems):
         return errors.INCOMPLETE
     if not states - {"done", "undone", "pending"}:
