@@ -222,37 +222,60 @@ class Engine:
         return mended
 
     def undo(self, target: Run, run: Run, only: int | None) -> Result:
-        """Take back a run, or change number `only` of it, last first, as a run of its own. The lock is held."""
+        """Take back a run, or change number `only` of it, as a run of its own. The lock is held.
+
+        The changes of one finding are taken back together, last first; those that were edited since, or that
+        something stands in the way of, are left and reported.
+        """
         result = Result(run)
         kept = target.kept()
-        for step, index in reversed(kept if only is None else [kept[only - 1]]):
+        chosen = kept if only is None else [kept[only - 1]]
+        for step in reversed(target.steps):
+            indexes = [index for of, index in reversed(chosen) if of is step]
+            paths = {step.changes[index].resource.path for index in indexes}
+            # Where changes build on each other (a place left and filled again), each can be seen only in its turn.
+            together = len(paths) == len(indexes) or not any(isinstance(c.resource, Location) for c in step.changes)
+            for group in [indexes] if together else [[index] for index in indexes]:
+                if group:
+                    self._undo_together(target, run, step, group, result)
+        return result
+
+    def _undo_together(self, target: Run, run: Run, step: Step, indexes: list[int], result: Result) -> None:
+        finding = Finding(step.finding, "", remedy=step.remedy)
+        undoing: dict[int, list[Change]] = {}
+        for index in indexes:
             change = step.changes[index]
-            finding = Finding(step.finding, "", remedy=step.remedy)
             try:
-                result.notes += self._undo_one(target, run, step, index)
-                result.say(finding, change, "undone")
+                undoing[index] = _inverse(change)
             except (Problem, OSError) as error:
                 problem = _as_problem(error, change.resource.path)
                 result.say(finding, change, "drifted" if isinstance(problem, Drift) else "failed")
                 result.problems.append(problem)
-        return result
+        try:
+            changes = [each for inverse in undoing.values() for each in inverse]
+            if changes:
+                self._try(run, step.remedy, step.finding, changes, {})
+            for index, inverse in undoing.items():
+                result.notes += _newcomers(step.changes[index], inverse)
+                result.say(finding, step.changes[index], "undone")
+                self.journal.undone(target, step, index, run.number)
+        except (Problem, OSError) as error:
+            for index in undoing:
+                result.outcomes.setdefault((step.remedy, step.finding, step.changes[index]), "failed")
+            result.problems.append(_as_problem(error, target.path))
 
-    def _undo_one(self, target: Run, run: Run, step: Step, index: int) -> list[str]:
-        """Take one change back, and say what was found in its place."""
-        change = step.changes[index]
-        notes: list[str] = []
-        if change.status() != PENDING:
-            inverse = [replace(each, folders=change.folders) for each in change.resource.inverse(change)]
-            if len(inverse) == 1 and inverse[0].status() == DRIFTED:
-                raise Drift("has been edited since, and was left as it is", where=str(change.resource))
-            for each in inverse:
-                if why := each.resource.obstacle():
-                    raise Problem(why, where=change.resource.path, todo=f"By hand: {change.sentence()}, the other way")
-            self._try(run, step.remedy, step.finding, inverse, {})
-            if isinstance(change.resource, Location) and len(inverse) > 1:
-                notes = _newcomers(change.resource, inverse)
-        self.journal.undone(target, step, index, run.number)
-        return notes
+
+def _inverse(change: Change) -> list[Change]:
+    """What takes it back on the machine as it is; nothing where that is so already. Problem where it must be left."""
+    if change.status() == PENDING:
+        return []
+    inverse = [replace(each, folders=change.folders) for each in change.resource.inverse(change)]
+    if len(inverse) == 1 and inverse[0].status() == DRIFTED:
+        raise Drift("has been edited since, and was left as it is", where=str(change.resource))
+    for each in inverse:
+        if why := each.resource.obstacle():
+            raise Problem(why, where=change.resource.path, todo=f"By hand: {change.sentence()}, the other way")
+    return inverse
 
 
 def _set(change: Change, now: str | None, value: str | None, scratch: str) -> None:
@@ -270,9 +293,12 @@ def _discard_scratch(scratch: str, change: Change) -> None:
         files.discard(scratch)
 
 
-def _newcomers(location: Location, inverse: list[Change]) -> list[str]:
+def _newcomers(change: Change, inverse: list[Change]) -> list[str]:
     """What had appeared where something came back: merged into it, or, where the names are taken, kept aside."""
-    aside = inverse[0].resource
+    if len(inverse) < 2:
+        return []
+    location, aside = change.resource, inverse[0].resource
+    assert isinstance(location, Location)
     assert isinstance(aside, Location)
     if not files.is_folder(aside.aside):
         return [f"a newer {location.path} is kept as {aside.aside}"]
