@@ -54,6 +54,10 @@ class Case:
         family, name = os.path.split(folder)
         return cls(name, remedy or registry.remedy(os.path.basename(family)), facts)
 
+    def missing_shells(self) -> list[str]:
+        """Those of its shells that are not installed here: without them its contract cannot be checked."""
+        return [name for name in self.facts.get("shells", ["bash"]) if not shutil.which(name, path="/bin:/usr/bin")]
+
     def build(self, root: str) -> Machine:
         """Make this machine's files below `root`, which must be an empty or missing directory."""
         wsl = self.facts["platform"] == "wsl"
@@ -69,7 +73,7 @@ class Case:
         adapter = registry.adapter(facts)
         assert adapter.name == self.facts["platform"], f"recognised as {adapter.name}"
         installed = adapter.shells(facts)
-        wanted = {name: installed[name] for name in self.facts.get("shells", ["bash"])}
+        wanted = {name: installed.get(name, f"/usr/bin/{name}") for name in self.facts.get("shells", ["bash"])}
         return Machine(home, adapter, facts, wanted, dict.fromkeys(self.facts.get("options", []), True))
 
 

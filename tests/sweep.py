@@ -167,7 +167,7 @@ class Failer(Counter):
         if isinstance(self.fault, type):
             raise self.fault
         if name.startswith("path."):
-            return False  # which is what os.path makes of every error
+            return arguments[0] if name == "path.realpath" else False  # which is what os.path makes of every error
         where = next((each for each in arguments if isinstance(each, str)), None)
         raise OSError(self.fault, os.strerror(int(self.fault)), where)
 
@@ -342,14 +342,13 @@ class Scene:
         if kept not in self.trees:
             found = Picture.of(self.top)
             self.reset()
-            everything = max(self.trees, key=len)
             if self.act == APPLY:
                 self.rig.apply([each for each in self.findings if _name(each.id, each.changes) in kept])
             else:
-                target = max(run.number for run in self.rig.journal.runs())
-                for place, key in enumerate(everything):
-                    if key in kept:
-                        self.rig.undo(target, len(everything) - place)
+                target = max(self.rig.journal.runs(), key=lambda run: run.number)
+                for number, (step, index) in reversed(list(enumerate(target.kept(), 1))):
+                    if any(_is_about(key, step.finding, step.changes[index]) for key in kept):
+                        self.rig.undo(target.number, number)
             self.trees[kept] = self.rig.tree()
             found.restore(self.top)
         return self.trees[kept]
@@ -366,8 +365,13 @@ def _key(step: Step) -> str:
     return _name(step.finding, step.changes)
 
 
+def _is_about(key: str, finding: str, change: Change) -> bool:
+    about, _, resources = key.partition(": ")
+    return about == finding and str(change.resource) in resources.split(", ")
+
+
 def _name(finding: str, changes: Sequence[Change]) -> str:
-    """What a step is about: in an undo there is one for each change, all of the same finding."""
+    """What a step is about."""
     return f"{finding}: {', '.join(str(change.resource) for change in changes if not change.refused)}"
 
 

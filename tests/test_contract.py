@@ -16,4 +16,6 @@ CASES = testing.cases(os.path.join(os.path.dirname(__file__), "cases"))
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.remedy.id}/{case.name}")
 def test_contract(case: testing.Case, clause: object, tmp_path: Path) -> None:
     assert callable(clause)
+    if missing := case.missing_shells():
+        pytest.skip(f"needs {' and '.join(missing)}, not installed here")
     clause(case, str(tmp_path / "scratch"))
