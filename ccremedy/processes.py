@@ -12,6 +12,7 @@ from ccremedy.record import dataclass
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from threading import Event
 
 
 @dataclass(frozen=True)
@@ -25,10 +26,13 @@ class Outcome:
 _running: set[subprocess.Popen[bytes]] = set()
 
 
-def run(argv: Sequence[str], env: Mapping[str, str], timeout: float, cwd: str = "/") -> Outcome:
+def run(
+    argv: Sequence[str], env: Mapping[str, str], timeout: float, cwd: str = "/", cancelled: Event | None = None
+) -> Outcome:
     """Run an absolute program to its end with exactly this environment and nothing to read.
 
-    After `timeout` seconds the whole process group is killed; what it had printed by then is kept.
+    After `timeout` seconds the whole process group is killed; what it had printed by then is kept. Where `cancelled`
+    is set and `stop_all` called, it is killed too, also if it was just about to start.
     """
     with subprocess.Popen(
         argv,
@@ -40,6 +44,8 @@ def run(argv: Sequence[str], env: Mapping[str, str], timeout: float, cwd: str = 
         start_new_session=True,  # its own group to kill, and no terminal to grab
     ) as process:
         _running.add(process)
+        if cancelled is not None and cancelled.is_set():
+            _kill(process)
         try:
             out, err = process.communicate(timeout=timeout)
             return Outcome(process.returncode, out, err)

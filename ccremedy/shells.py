@@ -21,6 +21,7 @@ from ccremedy.record import dataclass
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from threading import Event
 
     from ccremedy.machine import Machine
     from ccremedy.resources import Change
@@ -127,22 +128,29 @@ Answers = dict[tuple[str, str], "dict[str, str] | str"]  # (shell, mode): its en
 
 def ask(machine: Machine, names: Iterable[str], timeout: float) -> Answers:
     """The environment that each start of each of these shells ends up with, from a clean one."""
-    from concurrent.futures import ThreadPoolExecutor
+    from concurrent.futures import ThreadPoolExecutor, wait
+    from threading import Event
 
     from ccremedy import processes
+
+    cancelled = Event()
 
     starts = [(name, mode) for name in sorted(set(names)) for mode in MODES[name]]
     with ThreadPoolExecutor(max_workers=max(2, os.cpu_count() or 2)) as pool:
         try:
-            answers = pool.map(lambda start: _ask(machine, start[0], start[1], timeout), starts)
-            return dict(zip(starts, answers))
+            answers = {start: pool.submit(_ask, machine, *start, timeout, cancelled) for start in starts}
+            # Woken now and then: Ctrl-C may be given to another thread, and does not end this one's wait then.
+            while wait(answers.values(), timeout=0.1).not_done:
+                continue
+            return {start: answer.result() for start, answer in answers.items()}
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
+            cancelled.set()
             processes.stop_all()  # the pool waits for what it has started
             raise
 
 
-def _ask(machine: Machine, shell: str, mode: str, timeout: float) -> dict[str, str] | str:
+def _ask(machine: Machine, shell: str, mode: str, timeout: float, cancelled: Event) -> dict[str, str] | str:
     from ccremedy import processes
 
     env = _clean_environment(machine, shell)
@@ -154,7 +162,8 @@ def _ask(machine: Machine, shell: str, mode: str, timeout: float) -> dict[str, s
     # With an end of its own, because a program that a start-up file leaves running keeps our pipe open.
     script = f"printf '\\0{token}\\0'; /usr/bin/env -0; printf '\\0{token}-end\\0'"
     try:
-        outcome = processes.run([machine.shells[shell], MODES[shell][mode], script], env, timeout, cwd=machine.home)
+        command = [machine.shells[shell], MODES[shell][mode], script]
+        outcome = processes.run(command, env, timeout, machine.home, cancelled)
     except OSError as error:
         return f"could not be started: {error.strerror}"
     finally:
