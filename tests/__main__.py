@@ -49,10 +49,11 @@ def make_environment() -> None:
             venv.create(FOLDER, with_pip=False)  # the system's pip can fill another environment than its own
             command = [sys.executable, "-m", "pip", "--python", PYTHON, "install", "--quiet", "pip"]
             subprocess.run(command, check=True)
-        elif os.geteuid() == 0 and shutil.which("apt-get"):
+        elif os.geteuid() == 0 and shutil.which("apt-get") and "CCREMEDY_TESTS_AGAIN" not in os.environ:
             subprocess.run(["apt-get", "update", "-qq"], check=True)
             subprocess.run(["apt-get", "install", "-y", "-qq", "--no-install-recommends", "python3-venv"], check=True)
-            os.execv(sys.executable, [sys.executable, "-m", "tests", *sys.argv[1:]])
+            again = os.environ | {"CCREMEDY_TESTS_AGAIN": "1"}
+            os.execve(sys.executable, [sys.executable, "-m", "tests", *sys.argv[1:]], again)
         else:
             raise SystemExit("This Python can make no environment: install python3-venv (Debian) first.") from None
 
