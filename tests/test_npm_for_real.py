@@ -247,9 +247,9 @@ def test_a_prefix_in_the_environment_is_left_alone(machine: World) -> None:
 
 
 def test_a_prefix_of_the_project_around_is_left_alone(machine: World) -> None:
-    machine.write("/home/dev/work/package.json", "{}")
-    machine.write("/home/dev/work/.npmrc", "prefix=./here\n")
-    refuses(machine, "/home/dev/work/.npmrc", PWD="/home/dev/work")
+    machine.write("/home/dev/project/package.json", "{}")
+    machine.write("/home/dev/project/.npmrc", "prefix=./here\n")
+    refuses(machine, "/home/dev/project/.npmrc", PWD="/home/dev/project")
 
 
 def test_an_npmrc_that_may_not_be_read_is_left_alone(machine: World) -> None:
