@@ -376,11 +376,11 @@ def renameat2(source: str, destination: str) -> None:
 # ---- a throw-away copy of a configuration directory, for a shell that writes into its own
 
 
-def shadow(folder: str, name: str) -> str:
+def shadow(folder: str, name: str, rewritten: str = "") -> str:
     """A temporary directory that looks like `folder`, with `name` in it as a real directory. The caller removes it.
 
-    Entries are links to the real ones, except plain files of fewer than 64 KiB in `name`, which are copied:
-    fish rewrites its variables through links.
+    Entries are links to the real ones, except the file `rewritten` in `name`, which is copied: whoever owns it writes
+    through links. Nobody else can look into it.
     """
     import tempfile
 
@@ -391,12 +391,11 @@ def shadow(folder: str, name: str) -> str:
     os.mkdir(os.path.join(top, name))
     for entry in names(os.path.join(folder, name)):
         source, copy = os.path.join(folder, name, entry), os.path.join(top, name, entry)
-        found = status(source)
-        if found is not None and stat.S_ISREG(found.st_mode) and found.st_size < 1 << 16:
-            with open(copy, "wb") as out:
-                out.write(read(source) or b"")
-        else:
+        if entry != rewritten:
             os.symlink(source, copy)
+            continue
+        with open(copy, "wb") as out:
+            out.write(read(source) or b"")
     return top
 
 

@@ -89,10 +89,6 @@ class Machine:
         """A path of the system's own, below the root."""
         return self.facts.under(path)
 
-    def tilde(self, path: str) -> str:
-        """`path` as a person writes it."""
-        return "~" + path[len(self.home) :] if path == self.home or path.startswith(self.home + "/") else path
-
     def search_path(self) -> list[str]:
         return [folder for folder in self.env.get("PATH", "").split(":") if os.path.isabs(folder)]
 

@@ -31,6 +31,7 @@ class Resource:
 
     path: str
     FOLDER_MODE = 0o777  # of directories that a write has to make, before the umask
+    REVERSIBLE = True
 
     def read(self) -> str | None:
         raise NotImplementedError

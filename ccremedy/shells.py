@@ -156,7 +156,7 @@ def _ask(machine: Machine, shell: str, mode: str, timeout: float, cancelled: Eve
     env = _clean_environment(machine, shell)
     config = data = ""
     if shell == "fish":  # at its first start fish makes folders and files; not in the user's home on our account
-        config, data = files.shadow(_config_folder(machine), "fish"), files.shadow("", "fish")
+        config, data = _fish_config(machine), files.shadow("", "fish")
         env |= dict.fromkeys(_REDIRECTED, data) | {"XDG_CONFIG_HOME": config}
     token = f"ccremedy-{os.getpid()}"
     # With an end of its own, because a program that a start-up file leaves running keeps our pipe open.
@@ -178,6 +178,10 @@ def _ask(machine: Machine, shell: str, mode: str, timeout: float, cancelled: Eve
     text = listing.decode("utf-8", "surrogateescape")
     answer = dict(entry.split("=", 1) for entry in text.split("\0") if "=" in entry)
     return {name: value for name, value in answer.items() if not (config and name in _REDIRECTED)}
+
+
+def _fish_config(machine: Machine) -> str:
+    return files.shadow(_config_folder(machine), "fish", rewritten="fish_variables")
 
 
 def _clean_environment(machine: Machine, shell: str) -> dict[str, str]:

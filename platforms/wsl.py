@@ -37,11 +37,6 @@ class Wsl(linux.Linux):
         return tuple(sorted(found))
 
 
-def version(facts: Facts) -> int:
-    """1 or 2. Only WSL 1 has no Linux kernel of its own: its release ends in -Microsoft, with a capital."""
-    return 1 if facts.text("/proc/sys/kernel/osrelease").strip().endswith("-Microsoft") else 2
-
-
 def _automount_root(facts: Facts) -> str:
     section, root = "", "/mnt/"
     for line in facts.text("/etc/wsl.conf").splitlines():

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from ccremedy import Change, Finding, Healthy, Location, Machine, Option, Remedy, files, knowledge, sessions, want
 from ccremedy.record import replace
 from ccremedy.resources import free_name
+from ccremedy.shells import quote
 
 from . import _claude
 
@@ -62,7 +63,7 @@ class ResetConfig(Remedy):
 
 
 def _aside(path: str, aside: str) -> Iterator[Change]:
-    return want(Location(path, aside), "aside", by_hand=f"mv {path} {aside}")
+    return want(Location(path, aside), "aside", by_hand=f"mv {quote('sh', path)} {quote('sh', aside)}")
 
 
 def _everything(folder: str, state: str) -> Iterator[Change]:
@@ -97,6 +98,7 @@ def _entries(folder: str, names: list[str]) -> Iterator[Change]:
 
 def _advice(folder: str, state: str, broken: dict[str, str]) -> Iterator[str]:
     if state in broken and (backup := _claude.newest_good_backup(folder, state)):
-        yield f"Claude Code has kept a good copy. To get servers and trust back: cp -p '{backup}' '{state}'"
+        copy = f"cp -p {quote('sh', backup)} {quote('sh', state)}"
+        yield f"Claude Code has kept a good copy. To get servers and trust back: {copy}"
     if any(os.path.basename(path) == ".credentials.json" for path in broken):
         yield "You will have to log in again: claude auth login"

@@ -23,7 +23,7 @@ INSTALL = {
 
 class WslPath(Remedy):
     title = "Let Linux' node, npm and claude win over those of Windows"
-    symptoms = ("exec: node: not found", "/mnt/c/Program Files/nodejs/npm: cannot execute", "WSL 1 is not supported")
+    symptoms = ("exec: node: not found", "Could not determine Node.js install directory")
     platforms = frozenset({"wsl"})
     unsupported = "this is not WSL"
 

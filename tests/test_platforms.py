@@ -106,15 +106,6 @@ def test_an_unknown_system_is_said_to_be_unknown(system: str, tmp_path: Path) ->
     assert caught.value.code == errors.UNSUPPORTED
 
 
-@pytest.mark.parametrize(
-    ("files", "number"),
-    [(WSL1, 1), (WSL2, 2), (OWN_KERNEL, 2), ({}, 2)],
-    ids=["WSL 1", "WSL 2", "own kernel", "no proc"],
-)
-def test_the_version_of_wsl(files: dict[str, str], number: int, tmp_path: Path) -> None:
-    assert wsl.version(facts(tmp_path, files)) == number
-
-
 # ---- the drives of Windows
 
 

@@ -85,7 +85,7 @@ class Report:
                     "resource": spelled(str(change.resource)),
                     "summary": spelled(change.sentence()),
                     "diff": self.diffs.get(change) or diff(change),
-                    "reversible": True,
+                    "reversible": change.resource.REVERSIBLE,
                     "status": self.status(finding, change),
                     **({"refused": shown(change.refused)} if change.refused else {}),
                     **({"by_hand": shown(change.by_hand)} if self._by_hand(finding, change) else {}),
