@@ -13,28 +13,46 @@ if TYPE_CHECKING:
     from ccremedy.errors import Problem
     from ccremedy.finding import Finding, Healthy, Option, Remedy, want
     from ccremedy.machine import Adapter, Facts, Machine
-    from ccremedy.resources import Block, Change, Line, Location
+    from ccremedy.resources import (
+        Assignment,
+        Block,
+        Change,
+        Entry,
+        Line,
+        Location,
+        Mode,
+        Process,
+        Setting,
+        Whole,
+    )
 
 _HOME = {
     "Problem": "errors",
     **dict.fromkeys(("Finding", "Healthy", "Option", "Remedy", "want"), "finding"),
     **dict.fromkeys(("Adapter", "Facts", "Machine"), "machine"),
-    **dict.fromkeys(("Block", "Change", "Line", "Location"), "resources"),
+    **dict.fromkeys(("Change", "Assignment", "Block", "Entry", "Line", "Location", "Mode", "Process"), "resources"),
+    **dict.fromkeys(("Setting", "Whole"), "resources"),
 }
 
 __all__ = [
     "Adapter",
+    "Assignment",
     "Block",
     "Change",
+    "Entry",
     "Facts",
     "Finding",
     "Healthy",
     "Line",
     "Location",
     "Machine",
+    "Mode",
     "Option",
     "Problem",
+    "Process",
     "Remedy",
+    "Setting",
+    "Whole",
     "want",
 ]
 

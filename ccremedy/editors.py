@@ -1,4 +1,4 @@
-"""The marked block of a start-up file and the key line of an npmrc: pure functions, bytes in, bytes out.
+"""The marked block of a start-up file, the lines that set a variable, the key line of an npmrc: bytes in, bytes out.
 
 Every byte outside of what is edited stays as it is, whatever it is: CRLF, a BOM, no final newline, not UTF-8. Taking
 edits back, the last one first, gives the bytes from before them.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 
 from ccremedy.errors import Problem
+from ccremedy.record import dataclass
 
 BOM = b"\xef\xbb\xbf"
 
@@ -113,3 +114,91 @@ def _text(data: bytes) -> str:
 
 def _bytes(text: str) -> bytes:
     return text.encode("utf-8", "surrogateescape")
+
+
+# ---- assignments: lines that give a variable a value that stands in the file itself
+
+_WORD = r"""(?:'[^'\n]*'|"(?:[^"\\$`\n]|\\[^\n])*"|\\[^\n]|[\w@%+=:,./!^\[\]-])*"""
+_LEADS = {
+    "sh": r"(?:export[ \t]+|(?:declare|typeset)[ \t]+-\w*x\w*[ \t]+)?{name}=",
+    "fish": r"set(?:[ \t]+-[-\w]+)*[ \t]+{name}[ \t]+",
+    "env": r"(?:export[ \t]+)?{name}[ \t]*=[ \t]*",
+    "npmrc": r"[\"']?{name}[\"']?[ \t]*=[ \t]*",
+}
+_VALUES = {
+    "sh": _WORD,
+    "fish": _WORD,
+    "env": r"""'[^'\n]*'|"(?:[^"\\\n]|\\[^\n])*"|[^\s'"#\n][^#\n]*?""",
+    "npmrc": r"[^;#\n]*?",
+}
+_ENDS = {
+    "sh": r"[ \t]*(?:;[ \t]*(?:export[ \t]+{name}[ \t]*;?)?)?[ \t]*(?:#[^\n]*)?",
+    "fish": r"[ \t]*;?[ \t]*(?:#[^\n]*)?",
+    "env": r"[ \t]*(?:#[^\n]*)?",
+    "npmrc": r"[ \t]*(?:[;#][^\n]*)?",
+}
+_ASIDE = r"(?:: )?# ccremedy has put {name} aside[^\n]*"
+
+
+@dataclass(frozen=True)
+class Assigned:
+    """A line that sets a variable (without its line end): how it spells the value, and what the value is."""
+
+    line: str
+    raw: str
+    value: str
+    aside: bool  # a comment of ours stands in the place of such a line
+
+
+def get_assignments(data: bytes, name: str, syntax: str) -> list[Assigned]:
+    """The lines that set `name` to something that stands there in full; not those that compute it."""
+    return [
+        Assigned(found["line"], found["raw"] or "", unquote(found["raw"] or "", syntax), found["raw"] is None)
+        for found in _assignments(name, syntax).finditer(_text(data))
+    ]
+
+
+def put_assignments(data: bytes, name: str, syntax: str, lines: str) -> bytes:
+    """`data` with these lines instead of those that `get_assignments` finds. Problem where they are not as many."""
+    text, wanted = _text(data), lines.split("\n") if lines else []
+    found = list(_assignments(name, syntax).finditer(text))
+    if len(found) != len(wanted):
+        raise Problem(f"has {len(found)} lines that set {name}, not {len(wanted)}")
+    for match, line in zip(reversed(found), reversed(wanted)):
+        text = text[: match.start("line")] + line + text[match.end("line") :]
+    return _bytes(text)
+
+
+def put_aside(lines: str, name: str, syntax: str, why: str) -> str:
+    """Such lines as comments that say why; in a start-up file still a command, so that an `if` around it keeps one."""
+    lead = ": # " if syntax in ("sh", "fish") else "# "
+    comment = f"{lead}ccremedy has put {name} aside: {why}"
+    return "\n".join(re.sub(r"^([ \t]*)[^\r]*", rf"\g<1>{comment}", line, count=1) for line in lines.split("\n"))
+
+
+def is_aside(lines: str) -> bool:
+    return bool(re.search(_ASIDE.format(name=r"\S+"), lines))
+
+
+def unquote(raw: str, syntax: str) -> str:
+    """What a shell, or whoever reads such a file, makes of a word without expansions."""
+    if syntax == "npmrc" or (syntax == "env" and not raw.startswith(('"', "'"))):
+        return raw.strip().strip("\"'") if syntax == "npmrc" else raw
+    in_double = r"\\([\"\\$])" if syntax == "fish" else r"\\([\"\\$`])"
+    in_single = r"\\(['\\])" if syntax == "fish" else r"(?!)()"
+
+    def part(found: re.Match[str]) -> str:
+        text = found[0]
+        if text.startswith("'"):
+            return re.sub(in_single, r"\1", text[1:-1])
+        if text.startswith('"'):
+            return re.sub(in_double, r"\1", text[1:-1])
+        return text[1:]
+
+    return re.sub(r"""'[^']*'|"(?:[^"\\]|\\.)*"|\\.""", part, raw, flags=re.S)
+
+
+def _assignments(name: str, syntax: str) -> re.Pattern[str]:
+    word = re.escape(name)
+    lead, end, aside = (part.format(name=word) for part in (_LEADS[syntax], _ENDS[syntax], _ASIDE))
+    return re.compile(rf"^(?P<line>[ \t]*(?:{lead}(?P<raw>{_VALUES[syntax]}){end}|{aside})\r?)$", re.M)

@@ -4,20 +4,24 @@ What it promises
 - Nothing is written before `apply`, `undo` or `recover` hold the lock and the journal says what is about to happen.
 - A change is written only while its resource has the value that was shown; otherwise the step is taken back (exit 8).
 - A step is kept only when a fresh look finds its changes on the disk and in fresh shells; otherwise it is taken back.
+- What cannot be taken back (a process that has ended) is a step of its own, and is kept as soon as it has happened.
 - Whatever interrupts it (an error, Ctrl-C, kill -9, a power cut), the next command brings each step to before or after.
 """
 
 from __future__ import annotations
 
 import os
+import time
 
-from ccremedy import errors, files, shells
+from ccremedy import effects, errors, files, shells
 from ccremedy.diagnosis import diagnose
 from ccremedy.errors import Drift, Problem, explain
 from ccremedy.finding import Finding
 from ccremedy.journal import Journal, Run, Step
 from ccremedy.record import dataclass, field, replace
-from ccremedy.resources import DONE, DRIFTED, PENDING, Block, Change, Location
+from ccremedy.resources import DONE, DRIFTED, PENDING, Change
+from ccremedy.resources.places import Location
+from ccremedy.resources.texts import Block, at_the_end
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -51,6 +55,8 @@ class Engine:
     journal: Journal
     ask: Ask = shells.ask
     timeout: float = 10.0
+    missed: Callable[[Machine, Change], str] = effects.missed
+    pause: Callable[[float], None] = time.sleep
 
     def apply(self, findings: Sequence[Finding], run: Run, remedies: dict[str, Remedy]) -> Result:
         """Make the changes of each finding, finding by finding. The caller holds the lock."""
@@ -83,7 +89,7 @@ class Engine:
                 return
             retry: list[Change] = []
             for change in changes:
-                moved = change.at_the_end() if change in unseen else change
+                moved = at_the_end(change) if change in unseen else change
                 if moved is None:
                     result.say(finding, origin[change], "failed")
                     result.problems.append(
@@ -140,6 +146,8 @@ class Engine:
         self, finding_id: str, changes: list[Change], before: Answers, remedy: Remedy | None
     ) -> dict[Change, str]:
         """The changes that a fresh shell does not see. Problem where one is not on the disk, or is found again."""
+        if pause := max((change.resource.PAUSE for change in changes), default=0.0):
+            self.pause(pause)
         # What comes back where a newcomer was moved aside fills its place: only the last one at a place can be seen.
         last = {each.resource.path if isinstance(each.resource, Location) else each: each for each in changes}
         for change in last.values():
@@ -152,6 +160,9 @@ class Engine:
                 unseen = shells.prove(self.machine, changes, before, after, self._ask(changes))
             if unseen:
                 return unseen
+        for change in changes:
+            if missed := self.missed(self.machine, change):
+                raise Problem(missed, where=change.resource.path)
         if remedy is not None:
             again = diagnose(self.machine, [remedy])
             for _, problem in again.failed:
@@ -183,12 +194,17 @@ class Engine:
         for index in reversed(range(step.begun)):
             change = step.changes[index]
             try:
-                _discard_scratch(step.scratch[index], change)
+                _settle(change, step.scratch[index])
                 now, status = change.resource.read(), change.status()
+                if not change.resource.REVERSIBLE:
+                    if status == DONE:  # then it stands, whatever happened afterwards
+                        self.journal.keep(run, step)
+                        return
+                    continue
                 if status == DRIFTED:
                     raise Drift("has been edited since", where=change.resource.path)
                 if status == DONE:
-                    _set(change, now, change.before, step.scratch[index])
+                    _set(change, now, change.before, step.scratch[index] and step.scratch[index] + _BACK)
                 elif not change.resource.owns_folders(change.before):
                     files.remove_folders(change.folders)
             except Problem as problem:
@@ -267,6 +283,9 @@ class Engine:
 
 def _inverse(change: Change) -> list[Change]:
     """What takes it back on the machine as it is; nothing where that is so already. Problem where it must be left."""
+    if not change.resource.REVERSIBLE:
+        what, todo = "has ended, and cannot be brought back as it was", change.resource.farewell()
+        raise Problem(what, where=str(change.resource), todo=f"To go on with it: {todo}", code=errors.UNSUPPORTED)
     if change.status() == PENDING:
         return []
     inverse = [replace(each, folders=change.folders) for each in change.resource.inverse(change)]
@@ -287,10 +306,16 @@ def _set(change: Change, now: str | None, value: str | None, scratch: str) -> No
         files.remove_folders(change.folders)
 
 
-def _discard_scratch(scratch: str, change: Change) -> None:
+_BACK = "-back"  # ends the name of the scratch file of a write that takes another one back
+
+
+def _settle(change: Change, scratch: str) -> None:
     """Only beside the file that it was for: a journal might have been made to say something else."""
-    if scratch and os.path.dirname(scratch) == files.folder_behind(change.resource.path):
-        files.discard(scratch)
+    if not scratch:
+        change.resource.settle(change.after, "")
+    elif os.path.dirname(scratch) == files.folder_behind(change.resource.path):
+        change.resource.settle(change.after, scratch)
+        change.resource.settle(change.before, scratch + _BACK)
 
 
 def _newcomers(change: Change, inverse: list[Change]) -> list[str]:

@@ -5,7 +5,8 @@ What it promises
   inode flags. A symbolic link stays a link; the file behind it is replaced.
 - When a call returns, its effect survives a power cut: the file is synced before the rename, the directory after.
 - A target that cannot keep these promises is refused by `obstacle`, before anything is planned.
-- Nothing that a user wrote is ever deleted: `move` never overwrites, `replace` compares first.
+- Nothing that a user or a running program wrote is ever lost: `move` never overwrites, and `replace` swaps the two
+  files and looks at what came out; only what we had read is let go.
 
 All system calls go through this module's names `os` and `renameat2`, so that a sweep can stand in their place and
 kill the process, fail the call or record it (tests/sweep.py).
@@ -18,13 +19,14 @@ import errno
 import os
 import stat
 
-from ccremedy.errors import UNSUPPORTED, Drift, Problem, Unreadable
+from ccremedy.errors import LOCKED, UNSUPPORTED, Drift, Problem, Unreadable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 LIMIT = 16 * 2**20  # bytes; no start-up file or npmrc of a person comes near it
+_LARGEST = 256 * 2**20  # what a resource may ask for instead: ~/.claude.json has been seen with 238 MB
 _IMMUTABLE, _APPEND_ONLY = 0x10, 0x20  # linux/fs.h: FS_IMMUTABLE_FL, FS_APPEND_FL
 _COPIED_FLAGS = 0x4 | 0x8 | 0x40 | 0x80 | 0x800000  # compr, sync, nodump, noatime, nocow: a user may set these
 
@@ -178,6 +180,19 @@ def kind(mode: int) -> str:
     return "a link" if stat.S_ISLNK(mode) else "a device, socket or pipe"
 
 
+def free_name(path: str) -> str:
+    """The first unused name to move `path` aside to, in the same directory (so a rename suffices)."""
+    return next(free_names(f"{path}.ccremedy"))
+
+
+def free_names(stem: str) -> Iterator[str]:
+    number = 1
+    while True:
+        if status(f"{stem}-{number}", follow=False) is None:
+            yield f"{stem}-{number}"
+        number += 1
+
+
 # ---- what stands in the way
 
 
@@ -242,47 +257,71 @@ def _folder_obstacle(folder: str) -> str:
 # ---- writing
 
 
-def replace(path: str, before: bytes | None, after: bytes | None, scratch: str) -> None:
+def replace(path: str, before: bytes | None, after: bytes | None, scratch: str, mode: int = 0o644) -> None:
     """Make the file's bytes `after`, if they are `before` now (None: there is no file). Drift otherwise.
 
-    `scratch` is a name in the same directory as the file behind `path`; it is left behind only by a crash,
-    and `discard` takes it away. OSError where the file system refuses.
+    `scratch` is a name in the same directory as the file behind `path`. A crash, or an error after the swap, leaves a
+    file there: ours, or the one that was in its place, which `swap_back` brings back. A new file gets `mode`, less the
+    umask. OSError where the file system refuses.
     """
     target = resolve(path)
     if after is None:
-        if read(target) != before:
+        if read(target, _LARGEST) != before:
             raise Drift("changed while we were working", where=path)
         if before is not None:
             os.unlink(target)  # nothing in it but what we wrote ourselves
             sync_folder(os.path.dirname(target))
         return
-    model = status(target, follow=False)
-    handle = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
-        try:
-            _write_all(handle, after)
-            if model is None:
-                os.fchmod(handle, 0o644 & ~_umask())
-            else:
-                _copy_metadata(target, model, handle)
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-        if read(target) != before:
+        _write_scratch(target, after, scratch, mode)
+        if read(target, _LARGEST) != before:
             raise Drift("changed while we were working", where=path)
-        os.rename(scratch, target)
+        swapped = before is not None and renameat2(scratch, target, _EXCHANGE)
+    except BaseException:
+        discard(scratch)
+        raise
+    if swapped:
+        if read(scratch, _LARGEST) != before:
+            swap_back(path, scratch)
+            discard(scratch)
+            raise Drift("was written by another program at this very moment, which keeps its version", where=path)
+        discard(scratch)
+        return
+    try:
+        if before is not None:  # a file system without the swap: between this look and the rename is a gap
+            os.rename(scratch, target)
+        else:
+            _rename_to_free(scratch, target)
     except BaseException:
         discard(scratch)
         raise
     sync_folder(os.path.dirname(target))
 
 
+def swap_back(path: str, scratch: str) -> None:
+    """Put back the file that a `replace` has swapped with `scratch`; what stood in its place is at `scratch` then.
+
+    Durable when that has been discarded or moved.
+    """
+    renameat2(scratch, resolve(path), _EXCHANGE)
+
+
 def move(source: str, destination: str) -> None:
     """Rename within one file system, never over something that exists."""
-    renameat2(source, destination)
+    _rename_to_free(source, destination)
     sync_folder(os.path.dirname(destination))
     if os.path.dirname(source) != os.path.dirname(destination):
         sync_folder(os.path.dirname(source))
+
+
+def set_mode(path: str, mode: int) -> None:
+    """Give the file behind `path` these permission bits; durable when this returns."""
+    handle = os.open(resolve(path), os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        os.fchmod(handle, mode)
+        os.fsync(handle)
+    finally:
+        _close(handle)
 
 
 def make_folders(folders: tuple[str, ...], mode: int = 0o777) -> None:
@@ -356,21 +395,76 @@ def sync_folder(folder: str) -> None:
         os.close(handle)
 
 
-def renameat2(source: str, destination: str) -> None:
-    """Rename that fails with EEXIST rather than overwrite."""
+_NO_REPLACE, _EXCHANGE = 1, 2  # linux/fs.h: RENAME_NOREPLACE, RENAME_EXCHANGE
+
+
+def renameat2(source: str, destination: str, flag: int) -> bool:
+    """Rename that fails with EEXIST rather than overwrite, or that swaps the two. False where there is none here."""
     import ctypes  # only apply and undo move anything
 
     call = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
-    if call is not None:
-        at_cwd, no_replace = -100, 1
-        if call(at_cwd, os.fsencode(source), at_cwd, os.fsencode(destination), no_replace) == 0:
-            return
-        code = ctypes.get_errno()
-        if code not in (errno.EINVAL, errno.ENOSYS):  # a file system or kernel without the flag
-            raise OSError(code, os.strerror(code), source, None, destination)
+    at_cwd = -100
+    if call is None:
+        return False
+    if call(at_cwd, os.fsencode(source), at_cwd, os.fsencode(destination), flag) == 0:
+        return True
+    code = ctypes.get_errno()
+    if code in (errno.EINVAL, errno.ENOSYS):  # a file system or kernel without the flag
+        return False
+    raise OSError(code, os.strerror(code), source, None, destination)
+
+
+def _rename_to_free(source: str, destination: str) -> None:
+    if renameat2(source, destination, _NO_REPLACE):
+        return
     if os.path.lexists(destination):
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), destination)
     os.rename(source, destination)
+
+
+# ---- the lock that Claude Code takes before it writes its state file
+
+_STALE = 10.0  # seconds after which Claude Code itself takes over such a lock (research: reliability-security B.5)
+_OURS = 0o1700  # the sticky bit means nothing on a directory of one user, and says who made it even after a crash
+
+
+@contextlib.contextmanager
+def folder_lock(path: str, patience: float = 15.0) -> Iterator[None]:
+    """Hold the lock that exists as the directory `path`. Problem (7) where somebody keeps it.
+
+    One of ours that is there was left by a crash: whoever calls this holds the journal's lock. One of others is taken
+    over when it is stale; one dated in the future never is.
+    """
+    import time
+
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            os.mkdir(path, _OURS)
+            break
+        except FileExistsError:
+            found = status(path, follow=False)
+            if found is None:
+                continue
+            if stat.S_IMODE(found.st_mode) == _OURS:
+                break
+            if stat.S_ISDIR(found.st_mode) and time.time() - found.st_mtime > _STALE:
+                with contextlib.suppress(FileNotFoundError):
+                    os.rmdir(path)
+                continue
+        if time.monotonic() > deadline:
+            raise Problem(
+                "is held by a running Claude Code, or was left with a date in the future",
+                where=path,
+                todo="Close the Claude sessions; if none is running, remove that directory",
+                code=LOCKED,
+            )
+        time.sleep(0.05)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.rmdir(path)
 
 
 # ---- a throw-away copy of a configuration directory, for a shell that writes into its own
@@ -406,6 +500,21 @@ def remove_shadow(top: str) -> None:
 
 
 # ---- details
+
+
+def _write_scratch(target: str, data: bytes, scratch: str, mode: int) -> None:
+    """Our version of `target` at `scratch`, with all that is not bytes as it is at `target`; on the disk."""
+    model = status(target, follow=False)
+    handle = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        _write_all(handle, data)
+        if model is None:
+            os.fchmod(handle, mode & ~_umask())
+        else:
+            _copy_metadata(target, model, handle)
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _write_all(handle: int, data: bytes) -> None:

@@ -33,6 +33,7 @@ class Finding:
     changes: tuple[Change, ...] = ()
     severity: str = "error"  # or "warning", "info"
     risk: str = "low"
+    together: bool = False  # one yes for all of its changes: none means anything without the others
     remedy: str = ""  # filled in by the engine
 
 
@@ -45,10 +46,11 @@ class Healthy:
 
 @dataclass(frozen=True)
 class Option:
-    """A switch that `apply`, `plan` and `diagnose` offer for one remedy (`--full`)."""
+    """What `apply`, `plan` and `diagnose` offer for one remedy: a switch (`--full`), or a value (`--proxy URL`)."""
 
     name: str
     help: str
+    value: str = ""  # what it takes, as the help calls it
 
 
 class Remedy:
@@ -74,7 +76,7 @@ def want(
     try:
         now = resource.read()
     except Problem as problem:  # a directory in its place, a damaged block
-        yield replace(change, refused=refused or problem.what)
+        yield replace(change, refused=refused or f"{problem.what}. {problem.todo}".rstrip(". "))
         return
     if now != value:
         refused = refused or resource.obstacle()

@@ -310,9 +310,7 @@ def _index(number: object, things: list[Any], first: int = 0) -> int:
 
 def _scratch(change: Change, token: str) -> str:
     """Where the new bytes of a file wait for their rename: beside the file behind the link."""
-    from ccremedy.resources import Location
-
-    if isinstance(change.resource, Location):
+    if not change.resource.SCRATCH:
         return ""
     return os.path.join(files.folder_behind(change.resource.path), f".ccremedy-{token}")
 

@@ -15,9 +15,11 @@ from ccremedy.record import dataclass, field
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from ccremedy.network import Look, Proxy
     from ccremedy.resources import Change
+    from ccremedy.sessions import Details, Running
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,7 @@ class Facts:
     env: Mapping[str, str]
     root: str  # "/" or, in tests, a directory that stands for it
     cwd: str = ""  # '' where the working directory is gone
+    program: tuple[str, ...] = ()  # the words that start this very ccremedy from anywhere
 
     def text(self, path: str) -> str:
         """The text of a system file, '' where there is none."""
@@ -64,9 +67,19 @@ class Adapter:
         """The changes after which every new shell finds `folder` on its PATH, ahead of Windows' and of `behind`."""
         raise NotImplementedError
 
-    def processes(self, facts: Facts) -> Iterator[tuple[int, str]]:
-        """(pid, start time) of each process, the start time as the platform's Claude Code writes it."""
+    def processes(self, facts: Facts) -> Iterator[Running]:
+        """Every process that runs; a zombie does not. The start time is as the platform's Claude Code writes it."""
         raise NotImplementedError
+
+    def details(self, facts: Facts, pid: int) -> Details:
+        """What is known of one process; empty where it has ended, or is closed to us."""
+        raise NotImplementedError
+
+
+def _look(machine: Machine, url: str, proxy: Proxy | None, roots: str, no_proxy: str) -> Look:
+    from ccremedy import network  # opens connections; most diagnoses do not
+
+    return network.look(url, proxy, roots, network.system_bundles(machine.system, machine.env), no_proxy)
 
 
 @dataclass(frozen=True)
@@ -75,7 +88,8 @@ class Machine:
     adapter: Adapter
     facts: Facts
     shells: Mapping[str, str]  # installed shells: name to absolute path
-    options: Mapping[str, bool] = field(default_factory=dict)
+    options: Mapping[str, bool | str] = field(default_factory=dict)
+    network: Callable[[Machine, str, Proxy | None, str, str], Look] = _look
 
     @property
     def env(self) -> Mapping[str, str]:
@@ -113,6 +127,10 @@ class Machine:
 
     def persist_path(self, name: str, folder: str, expect: str, behind: Sequence[str] = ()) -> Iterator[Change]:
         return self.adapter.persist_path(self, name, folder, expect, behind)
+
+    def look(self, url: str, proxy: Proxy | None, roots: str, no_proxy: str) -> Look:
+        """How far one comes to `url`, trusting the authorities of this system and `roots` (see `network.look`)."""
+        return self.network(self, url, proxy, roots, no_proxy)
 
     # ---- Claude Code's own files (research: claude-code-facts §3)
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _LIMIT = 1 << 20
 _SHAPE: dict[str, type] = {
     "schema": int, "plan": str, "created": str, "ccremedy": str, "platform": str, "home": str, "remedies": list,
-    "options": list, "changes": list,
+    "options": dict, "changes": list,
 }  # fmt: skip
 
 
@@ -39,9 +39,18 @@ def make(machine: Machine, remedies: list[str], findings: list[Finding]) -> dict
         "platform": machine.adapter.name,
         "home": machine.home,
         "remedies": remedies,
-        "options": sorted(name for name, chosen in machine.options.items() if chosen),
+        "options": {name: _harmless(name, value) for name, value in sorted(machine.options.items()) if value},
         "changes": proposal(findings),
     }
+
+
+def _harmless(name: str, value: bool | str) -> bool | str:
+    from ccremedy.redact import redact
+
+    if isinstance(value, str) and redact(value) != value:
+        todo = "Say it without: ccremedy apply asks nobody else"
+        raise Problem("would stand in the plan with its password", where=f"--{name}", todo=todo, code=USAGE)
+    return value
 
 
 def proposal(findings: list[Finding]) -> list[dict[str, Any]]:
@@ -93,7 +102,9 @@ def load(path: str) -> dict[str, Any]:
         raise Problem("is not a plan: other keys than a plan has", where=path, todo="Make a new one", code=USAGE)
     if plan["schema"] != 1 or not all(type(plan[key]) is kind for key, kind in _SHAPE.items()):
         raise Problem("is not a plan of this version", where=path, todo="Make a new one", code=USAGE)
-    if not all(isinstance(each, str) for each in (*plan["remedies"], *plan["options"])):
+    if not all(isinstance(each, str) for each in plan["remedies"]) or not all(
+        value is True or (value and isinstance(value, str)) for value in plan["options"].values()
+    ):
         raise Problem("is not a plan: a remedy or option is no text", where=path, todo="Make a new one", code=USAGE)
     try:
         for change in plan["changes"]:

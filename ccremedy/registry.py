@@ -34,13 +34,22 @@ def adapter(facts: Facts) -> Adapter:
     return best
 
 
-def this_machine(switches: Mapping[str, bool]) -> Machine:
+def this_machine(options: Mapping[str, bool | str]) -> Machine:
     """The machine, for the user that we run as. Problem (6) where it is unsupported, or its home is not ours."""
-    facts = Facts(sys.platform, dict(os.environ), "/", files.working_folder())
+    facts = Facts(sys.platform, dict(os.environ), "/", files.working_folder(), program())
     found = adapter(facts)
     if found.unsupported:
         raise Problem(found.unsupported, where=found.name, code=UNSUPPORTED)
-    return Machine(own_home(facts.env), found, facts, found.shells(facts), switches)
+    return Machine(own_home(facts.env), found, facts, found.shells(facts), options)
+
+
+def program() -> tuple[str, ...]:
+    """The words that start this ccremedy again, from wherever and with whatever PATH."""
+    started = os.path.abspath(sys.argv[0])
+    if os.path.basename(started) == "ccremedy" and files.executable(started):
+        return (started,)
+    home = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    return ("/usr/bin/env", f"PYTHONPATH={home}", sys.executable, "-m", "ccremedy")
 
 
 def remedies() -> dict[str, Remedy]:

@@ -1,86 +1,275 @@
-"""Which Claude Code sessions are alive.
+"""Which processes are Claude Code using this configuration, and what each of them is.
 
 The register is `<config folder>/sessions/<pid>.json`, which a session writes when its prompt is up and which a killed
 one leaves behind; `procStart` in it is the kernel's start time of the process, so a reused pid is not taken for it. A
-process that looks like Claude Code and uses this home counts too: versions without a register exist. What cannot be
-told counts as live. (research: claude-code-facts §7)
+process that looks like Claude Code and uses this home counts too: versions without a register exist.
+
+Two readings. Whoever wants to move files asks `live`: what cannot be told counts as live. Whoever wants to stop one
+asks `running`: there, doubt is an `obstacle`, and an entry is believed only if every claim of it that can be checked
+holds.
+
+`claude agents --json` (from 2.1.145) tells no more than the register does, takes a second to start, and needs a Claude
+Code that starts; diagnosis starts no process, so it is not asked. (research: claude-code-facts §7)
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
+import stat
+import time
+from itertools import pairwise
 
-from ccremedy import files
+from ccremedy import files, knowledge
 from ccremedy.errors import Problem
 from ccremedy.record import dataclass
+from ccremedy.resources import is_path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
     from ccremedy.machine import Machine
 
-_PROGRAMS = ("/@anthropic-ai/claude-code/", "/claude/versions/", "/.claude/local/")
+_LARGEST = 1 << 18  # bytes; Claude Code itself reads no larger entry
+_LATEST = 4e15  # milliseconds since 1970; the same
+_ID = re.compile("[0-9A-Za-z][0-9A-Za-z-]{0,63}")
+
+
+@dataclass(frozen=True)
+class Running:
+    """What one look at a process shows."""
+
+    pid: int
+    start: str  # in the kernel's own measure
+    name: str
+    parent: int
+    terminal: str  # that it listens to; '' for none
+    cpu: float  # seconds of a processor's time that it has used
+    age: float  # seconds; 0 where that is not known
+
+
+@dataclass(frozen=True)
+class Details:
+    """What a closer look shows; empty where it has ended, or is closed to us."""
+
+    owner: int
+    program: str  # the file that it runs
+    arguments: tuple[str, ...]
+    env: Mapping[str, str]
+    folder: str
+    space: str  # which pid namespace it lives in
 
 
 @dataclass(frozen=True)
 class Session:
-    """A Claude Code session that is alive."""
+    """A process of Claude Code's.
+
+    `kind` is "interactive", "print" (`-p`, or driven by a program), "ide", "worker" (a background session), "spare",
+    "pty-host", "supervisor", "mcp" (`mcp serve`, which belongs to some client), "command" (`claude update`), or
+    "unknown" where only the register says that it is one. Times are seconds since 1970, 0 where unknown.
+    """
 
     pid: int
-    folder: str  # where it works
-    status: str  # "idle", "busy", "unknown"
+    start: str
+    kind: str
+    folder: str = ""  # where it works
+    status: str = "unknown"  # or "idle", "busy"
+    id: str = ""  # of its conversation
+    version: str = ""
+    since: float = 0.0
+    active: float = 0.0  # when it last told the register something
+    terminal: str = ""
+    parent: int = 0
+    adopted: bool = False  # the process that started it is gone
+    load: float = 0.0  # processors that it has kept busy, on average over its life
+    registered: bool = False
+    obstacle: str = ""  # why it must not be stopped, whatever its kind
 
     def __str__(self) -> str:
         return f"session {self.pid} ({self.status}, in {self.folder or 'an unknown directory'})"
 
 
 def live(machine: Machine) -> list[Session]:
-    """The live sessions that use this machine's configuration, by pid."""
-    folder = os.path.join(machine.claude_folder(), "sessions")
-    found: dict[int, Session] = {}
-    running = dict(machine.adapter.processes(machine.facts))
+    """What may be a live session that uses this machine's configuration, by pid."""
+    return [each for each in running(machine) if each.kind != "mcp"]
+
+
+def running(machine: Machine) -> list[Session]:
+    """Every process that is, or may be, Claude Code using this machine's configuration, by pid."""
+    known = knowledge.load("sessions")
+    everything = {each.pid: each for each in machine.adapter.processes(machine.facts)}
+    register = _register(os.path.join(machine.claude_folder(), "sessions"))
+    space = machine.adapter.details(machine.facts, _own(machine)).space
+    machine_id = machine.facts.text("/etc/machine-id").strip()
+    found = []
+    for pid, process in sorted(everything.items()):
+        entry = register.get(pid)
+        if entry is not None and str(entry.get("procStart") or process.start) != process.start:
+            entry = None  # of an earlier process with this number
+        if entry is None and not (process.name in ("claude", "claude.exe", "node") or process.name[:1].isdigit()):
+            continue
+        details = machine.adapter.details(machine.facts, pid)
+        if entry is None and not _is_ours(machine, process, details, known["programs"]):
+            continue
+        if not (entry and _fits(entry, process, f"linux:{machine_id}:{details.space}")):
+            entry = {}
+        kind = _kind(process, details, entry, known)
+        parent = everything.get(process.parent)
+        if kind == "interactive" and parent and _is_host(machine.adapter.details(machine.facts, parent.pid)):
+            kind = "worker"
+        adopted = process.parent == 1 or (parent is not None and parent.name in known["adopters"])
+        found.append(_session(process, details, entry, kind, adopted, _obstacle(process, kind, details, space)))
+    return found
+
+
+def ancestors(machine: Machine) -> list[int]:
+    """Our own process and those above it, as far as they can be seen."""
+    parents = {each.pid: each.parent for each in machine.adapter.processes(machine.facts)}
+    found, pid = [], _own(machine)
+    while pid in parents and pid not in found:
+        found.append(pid)
+        pid = parents[pid]
+    return found
+
+
+def inside(machine: Machine) -> str:
+    """Why nothing may be stopped: ccremedy itself was started by a session. '' where it was not."""
+    above = ancestors(machine)
+    for each in running(machine):
+        if each.pid in above:
+            return f"ccremedy runs inside of {each}. Run it in a terminal of its own"
+    if machine.env.get("CLAUDECODE") or machine.env.get("CLAUDE_PID"):
+        return "CLAUDECODE says that a Claude session has started ccremedy. Run it in a terminal of its own"
+    return ""
+
+
+def _own(machine: Machine) -> int:
+    name = os.path.basename(os.path.realpath(machine.system("/proc/self")))
+    return int(name) if name.isdigit() else 0
+
+
+# ---- the register
+
+
+def _register(folder: str) -> dict[int, dict[str, Any]]:
+    """Its entries by pid; one that cannot be read, or that others could have made, is empty."""
+    found = {}
     for name in files.names(folder):
         stem, extension = os.path.splitext(name)
-        if extension != ".json" or not (stem.isascii() and stem.isdigit()) or int(stem) not in running:
-            continue
-        pid = int(stem)
-        try:
-            record = json.loads(files.read(os.path.join(folder, name)) or b"null")
-        except (ValueError, Problem, RecursionError):
-            record = None
-        if not isinstance(record, dict):
-            record = {}
-        if str(record.get("procStart") or running[pid]) == running[pid]:
-            found[pid] = Session(pid, str(record.get("cwd", "")), str(record.get("status", "unknown")))
-    for pid in running:
-        if pid not in found and _is_claude_of(machine, pid):
-            found[pid] = Session(pid, "", "unknown")
-    return [found[pid] for pid in sorted(found)]
+        if extension == ".json" and stem.isascii() and stem.isdigit():
+            found[int(stem)] = _entry(os.path.join(folder, name))
+    return found
 
 
-def _is_claude_of(machine: Machine, pid: int) -> bool:
-    """Whether a process outside the register is Claude Code using this very configuration."""
-    owner = files.status(machine.system(f"/proc/{pid}"))
-    if owner is None or owner.st_uid != os.geteuid():
-        return False
-    name = machine.facts.text(f"/proc/{pid}/comm").strip()
-    arguments = machine.facts.text(f"/proc/{pid}/cmdline").split("\0")
-    if name not in ("claude", "claude.exe", "node") and not name[:1].isdigit():
-        return False
+def _entry(path: str) -> dict[str, Any]:
     try:
-        program = os.readlink(machine.system(f"/proc/{pid}/exe"))
-    except OSError:
-        program = ""
-    if not (any(part in program for part in _PROGRAMS) or (name in ("claude", "node") and arguments[0] == "claude")):
+        status = files.status(path, follow=False)
+        if status is None or not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid():
+            return {}
+        entry = json.loads(files.read(path, _LARGEST) or b"null")
+    except (ValueError, Problem, RecursionError):
+        return {}
+    return entry if isinstance(entry, dict) else {}
+
+
+def _fits(entry: Mapping[str, Any], process: Running, domain: str) -> bool:
+    """Whether every claim that can be checked holds. A home may be shared: then an entry can be another machine's."""
+    claims = (entry.get("pid"), str(entry.get("procStart")), entry.get("pidDomain", domain))
+    return claims == (process.pid, process.start, domain)
+
+
+def _text(entry: Mapping[str, Any], key: str) -> str:
+    value = entry.get(key)
+    return value if isinstance(value, str) else ""
+
+
+def _time(entry: Mapping[str, Any], key: str) -> float:
+    value = entry.get(key)
+    return value / 1000 if isinstance(value, (int, float)) and 0 <= value <= _LATEST else 0.0
+
+
+# ---- what a process is
+
+
+def _is_ours(machine: Machine, process: Running, details: Details, programs: list[str]) -> bool:
+    """Whether a process outside of the register is, as far as one can tell, Claude Code with this configuration."""
+    named = process.name in ("claude", "node") and details.arguments[:1] == ("claude",)
+    if details.owner != os.geteuid() or not (named or any(part in details.program for part in programs)):
         return False
-    if "mcp" in arguments[1:2]:  # `claude mcp serve` is a server of somebody else's session
-        return False
-    try:
-        environ = (files.read(machine.system(f"/proc/{pid}/environ")) or b"").decode("utf-8", "surrogateescape")
-    except Problem:
-        environ = ""
-    values = dict(entry.split("=", 1) for entry in environ.split("\0") if "=" in entry)
-    folder = values.get("CLAUDE_CONFIG_DIR") or os.path.join(values.get("HOME", ""), ".claude")
+    folder = details.env.get("CLAUDE_CONFIG_DIR") or os.path.join(details.env.get("HOME", ""), ".claude")
     if not os.path.isabs(folder):
         return True  # it cannot be told
     return os.path.realpath(folder) == os.path.realpath(machine.claude_folder())
+
+
+def _kind(process: Running, details: Details, entry: Mapping[str, Any], known: Mapping[str, Any]) -> str:
+    command, words = (*details.arguments, "")[0], details.arguments[1:]
+    program = os.path.basename(details.program)
+    script = program in ("node", "nodejs")  # up to 2.1.112; it overwrites its arguments
+    if not (any(part in details.program for part in known["programs"]) or (script and command == "claude")):
+        return "unknown"
+    if _text(entry, "kind") in known["kinds"]:
+        return str(known["kinds"][_text(entry, "kind")])
+    if words[:1] == ("mcp",) or ("mcp", "serve") in pairwise(words):
+        return "mcp"
+    special = {("daemon", "run"): "supervisor", ("bg-pty-host",): "pty-host", ("bg-spare",): "spare"}
+    for start, kind in special.items():
+        if words[: len(start)] == start:
+            return kind
+    other_name = os.path.basename(command) not in ("claude", "claude.exe", program)  # the ripgrep inside of it, say
+    if not entry and (other_name or (words and words[0] in known["commands"])):
+        return "command"
+    entrypoint = _text(entry, "entrypoint") or details.env.get("CLAUDE_CODE_ENTRYPOINT", "cli")
+    if entrypoint == "claude-vscode":
+        return "ide"
+    unseen = script and not entry and not process.terminal
+    return "print" if entrypoint != "cli" or unseen or {"-p", "--print"} & set(words) else "interactive"
+
+
+def _is_host(details: Details) -> bool:
+    return details.arguments[1:2] == ("bg-pty-host",)
+
+
+def _obstacle(process: Running, kind: str, details: Details, space: str) -> str:
+    if details.owner != os.geteuid():
+        return "it belongs to another user"
+    if process.pid <= 1 or (space and details.space != space):
+        return "it lives in a container"
+    return "only the register calls it Claude Code, its program does not" if kind == "unknown" else ""
+
+
+def _session(
+    process: Running, details: Details, entry: Mapping[str, Any], kind: str, adopted: bool, obstacle: str
+) -> Session:
+    folder = next(filter(is_path, (_text(entry, "cwd"), details.folder)), "")
+    status = _text(entry, "status")
+    since = _time(entry, "startedAt") or (process.age and time.time() - process.age)
+    version = _text(entry, "version") or details.program.partition("/claude/versions/")[2]
+    return Session(
+        process.pid,
+        process.start,
+        kind,
+        folder=folder,
+        status="unknown" if not status else "idle" if status == "idle" else "busy",
+        id=_text(entry, "sessionId") if _ID.fullmatch(_text(entry, "sessionId")) else _resumed(details.arguments),
+        version=version if re.fullmatch(r"\d{1,5}(\.\d{1,5}){2}", version, re.ASCII) else "",
+        since=since,
+        active=max(_time(entry, "updatedAt"), _time(entry, "statusUpdatedAt"), since),
+        terminal=process.terminal,
+        parent=process.parent,
+        adopted=adopted,
+        load=process.cpu / process.age if process.age else 0.0,
+        registered=bool(entry),
+        obstacle=obstacle,
+    )
+
+
+def _resumed(arguments: tuple[str, ...]) -> str:
+    """The conversation that the arguments name by its id."""
+    for option, value in pairwise(arguments):
+        if option in ("--resume", "-r", "--session-id") and len(value) == 36 and _ID.fullmatch(value):
+            return "" if "--fork-session" in arguments else value
+    return ""

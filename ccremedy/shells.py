@@ -75,6 +75,19 @@ def _config_folder(machine: Machine) -> str:
     return os.path.normpath(folder) if os.path.isabs(folder) else machine.path(".config")
 
 
+def start_up_files(machine: Machine) -> list[tuple[str, str]]:
+    """Every file that a shell or a desktop of this user may set variables in, with its syntax (see `Assignment`)."""
+    zsh, config = _zsh_folder(machine), _config_folder(machine)
+    sh = [machine.path(name) for name in (".profile", *_BASH_LOGIN, ".bashrc", ".bash_aliases", ".zshenv")]
+    sh += [os.path.join(zsh, name) for name in (".zshenv", ".zprofile", ".zshrc", ".zlogin")]
+    parts = os.path.join(config, "fish", "conf.d")
+    fish = [os.path.join(config, "fish", "config.fish"), *(os.path.join(parts, name) for name in files.names(parts))]
+    desktop = os.path.join(config, "environment.d")
+    env = [machine.path(".pam_environment"), *(os.path.join(desktop, name) for name in files.names(desktop))]
+    kinds = {"sh": sh, "fish": [name for name in fish if name.endswith(".fish")], "env": env}
+    return [(path, syntax) for syntax, paths in kinds.items() for path in dict.fromkeys(paths)]
+
+
 def quote(shell: str, text: str) -> str:
     """`text` as one literal word."""
     if shell == "fish":
@@ -201,6 +214,7 @@ def prove(
     `expects` of a change is a list of
         "path FOLDER"     FOLDER stands on PATH
         "linux PROGRAM"   PROGRAM is found, and not on a drive of Windows
+        "env NAME=VALUE"  the variable has this value
     and beside PATH, which may only gain folders, no variable may have changed in any start of that shell. `again` is
     a second look after the change: what differs between the two (a time, a session's name) changes by itself.
     """
@@ -219,7 +233,8 @@ def prove(
                     wrong[change] = f"{block.shell} ({mode}) {now}, and did before"
                 continue
             once_more = (again or {}).get((block.shell, mode), now)
-            if isinstance(then, dict) and (other := _side_effects(then, now, once_more)):
+            wanted = {each[4:].partition("=")[0] for each in change.expects if each.startswith("env ")}
+            if isinstance(then, dict) and (other := _side_effects(then, now, once_more, wanted)):
                 wrong[change] = f"{block.shell} ({mode}): {other} changed too"
             if mode in readers:
                 for expectation in change.expects:
@@ -241,10 +256,10 @@ def unanswered(changes: Sequence[Change], answers: Answers) -> list[str]:
     ]
 
 
-def _side_effects(then: dict[str, str], now: dict[str, str], again: dict[str, str] | str) -> str:
+def _side_effects(then: dict[str, str], now: dict[str, str], again: dict[str, str] | str, wanted: set[str]) -> str:
     """The variables that changed, or came, or went. One that was there before and differs at each start is not ours."""
     restless = set() if isinstance(again, str) else {name for name in then if now.get(name) != again.get(name)}
-    names = (then.keys() | now.keys()) - _VOLATILE - {"PATH"} - restless
+    names = (then.keys() | now.keys()) - _VOLATILE - {"PATH"} - restless - wanted
     changed = [name for name in sorted(names) if then.get(name) != now.get(name)]
     if "PATH" not in restless:
         kept = now.get("PATH", "").split(":")
@@ -255,6 +270,9 @@ def _side_effects(then: dict[str, str], now: dict[str, str], again: dict[str, st
 
 def _missed(machine: Machine, expectation: str, env: dict[str, str]) -> str:
     kind, _, what = expectation.partition(" ")
+    if kind == "env":
+        name, _, value = what.partition("=")
+        return "" if env.get(name) == value else f"{name} is not what it was set to"
     path = [folder for folder in env.get("PATH", "").split(":") if os.path.isabs(folder)]
     if kind == "path":
         return "" if what in path else f"{what} is not on PATH"

@@ -8,7 +8,9 @@ A case is a folder `cases/<remedy>/<what-is-wrong>/` with a `case.json`:
                {"text": …} {"base64": …} {"link": target} {"hard": path} {"folder": true}, and maybe a "mode" ("755")
     env        added to HOME and PATH; {root} and {home} are filled in, here and in texts
     cwd        the working directory (~)
-    options    switches of the remedy, such as "full"
+    options    of the remedy: a list of switches such as "full", or an object where some take values
+    network    how far one comes to the API: by proxy ("" for none), the fields of `network.Look`; and maybe "roots",
+               words that must be in the authorities added for it to be ok. Without: nothing resolves
     shells     which shells are installed (["bash"])
     finds      what must be found: [{"id": …, "changes": [path, …], "refused": [path, …]}], [] where all is well
     because    words that the reason must hold where nothing is found
@@ -20,20 +22,26 @@ a remedy of another package is tested by `check(Case.load(folder, MyRemedy()), s
 from __future__ import annotations
 
 import base64
+import functools
 import json
 import os
 import shutil
 import stat
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
-from ccremedy import engine, registry, shells
+from ccremedy import engine, jsonc, registry, shells
 from ccremedy.diagnosis import Diagnosis, diagnose
 from ccremedy.engine import Engine, Result
 from ccremedy.finding import Finding, Remedy
 from ccremedy.journal import Journal, find
 from ccremedy.machine import Facts, Machine
 from ccremedy.record import dataclass
-from ccremedy.resources import Change, Location
+from ccremedy.resources import Change
+from ccremedy.resources.texts import Setting, Text, Whole
+
+if TYPE_CHECKING:
+    from ccremedy.network import Look, Proxy
 
 CLEAN_PATH = "{root}/usr/local/bin:{root}/usr/bin:{root}/bin"
 WSL_FILES = {"/proc/sys/kernel/osrelease": "5.15.153.1-microsoft-standard-WSL2\n", "/run/WSL": {"folder": True}}
@@ -49,7 +57,7 @@ class Case:
     def load(cls, folder: str, remedy: Remedy | None = None) -> Case:
         with open(os.path.join(folder, "case.json"), encoding="utf-8") as text:
             facts = json.load(text)
-        known = {"says", "platform", "files", "env", "cwd", "options", "shells", "finds", "because"}
+        known = {"says", "platform", "files", "env", "cwd", "options", "network", "shells", "finds", "because"}
         assert facts.keys() <= known, f"{folder}: unknown keys {facts.keys() - known}"
         family, name = os.path.split(folder)
         return cls(name, remedy or registry.remedy(os.path.basename(family)), facts)
@@ -62,19 +70,36 @@ class Case:
         """Make this machine's files below `root`, which must be an empty or missing directory."""
         wsl = self.facts["platform"] == "wsl"
         home = os.path.join(root, "home", "me")
+        mask = os.umask(0o022)  # a machine is not sicker because of whoever builds it
         os.makedirs(home)
         for path, content in ((WSL_FILES if wsl else {}) | self.facts.get("files", {})).items():
             place = os.path.join(home, path[2:]) if path.startswith("~/") else os.path.join(root, path.lstrip("/"))
             _make(place, content, root, home)
+        os.umask(mask)
         cwd = _fill(self.facts.get("cwd", "{home}"), root, home)
         env = {"PATH": CLEAN_PATH, "HOME": "{home}", "USER": "me"} | ({"WSL_DISTRO_NAME": "Debian"} if wsl else {})
         env |= self.facts.get("env", {})
-        facts = Facts("linux", {name: _fill(value, root, home) for name, value in env.items()}, root, cwd)
+        values = {name: _fill(value, root, home) for name, value in env.items()}
+        facts = Facts("linux", values, root, cwd, registry.program())
         adapter = registry.adapter(facts)
         assert adapter.name == self.facts["platform"], f"recognised as {adapter.name}"
         installed = adapter.shells(facts)
         wanted = {name: installed.get(name, f"/usr/bin/{name}") for name in self.facts.get("shells", ["bash"])}
-        return Machine(home, adapter, facts, wanted, dict.fromkeys(self.facts.get("options", []), True))
+        options = self.facts.get("options", [])
+        options = options if isinstance(options, dict) else dict.fromkeys(options, True)
+        chosen = {name: value if value is True else _fill(value, root, home) for name, value in options.items()}
+        return Machine(home, adapter, facts, wanted, chosen, self._network)
+
+    def _network(self, machine: Machine, url: str, proxy: Proxy | None, roots: str, no_proxy: str) -> Look:
+        from ccremedy.network import Look
+
+        found = self.facts.get("network", {}).get(proxy.shown() if proxy else "")
+        if found is None:
+            return Look("resolve", error="the name cannot be resolved")
+        if "roots" in found and found["roots"] in roots:
+            return Look("http", ok=True, status=404)
+        fields = {name: value for name, value in found.items() if name not in ("roots", "chain")}
+        return Look(**fields, chain=tuple(base64.b64decode(each) for each in found.get("chain", ())))
 
 
 def _make(place: str, content: Any, root: str, home: str) -> None:
@@ -152,6 +177,10 @@ class Rig:
 
     @property
     def engine(self) -> Engine:
+        if self.ask is no_shells:
+            return Engine(
+                self.machine, self.journal, no_shells, missed=lambda machine, change: "", pause=lambda seconds: None
+            )
         return Engine(self.machine, self.journal, self.ask)
 
     def tree(self) -> dict[str, tuple[Any, ...]]:
@@ -214,6 +243,29 @@ def diagnosing_is_pure(case: Case, scratch: str) -> None:
     assert not os.path.exists(rig.journal.folder)
 
 
+Clause = Callable[[Case, str], None]
+
+
+def _on_what_can_be_taken_back(clause: Clause) -> Clause:
+    """A case's processes are none that could be stopped: what stops them is tested on real ones."""
+
+    @functools.wraps(clause)
+    def check(case: Case, scratch: str) -> None:
+        found = Rig.make(case, scratch).diagnose().findings
+        if all(change.resource.REVERSIBLE for finding in found for change in finding.changes):
+            clause(case, scratch)
+
+    return check
+
+
+def what_cannot_be_taken_back_stands_alone(case: Case, scratch: str) -> None:
+    for finding in Rig.make(case, scratch).diagnose().findings:
+        if not all(change.resource.REVERSIBLE for change in finding.changes):
+            assert len(finding.changes) == 1
+            assert finding.risk == "high"
+
+
+@_on_what_can_be_taken_back
 def applying_mends(case: Case, scratch: str) -> None:
     rig = Rig.make(case, scratch)
     result = rig.apply()
@@ -222,6 +274,7 @@ def applying_mends(case: Case, scratch: str) -> None:
     assert not left, [change.sentence() for change in left]
 
 
+@_on_what_can_be_taken_back
 def applying_twice_is_applying_once(case: Case, scratch: str) -> None:
     rig = Rig.make(case, scratch)
     rig.apply()
@@ -233,6 +286,7 @@ def applying_twice_is_applying_once(case: Case, scratch: str) -> None:
     assert len(rig.journal.runs()) == runs
 
 
+@_on_what_can_be_taken_back
 def undoing_gives_everything_back(case: Case, scratch: str) -> None:
     rig = Rig.make(case, scratch)
     before = rig.tree()
@@ -243,6 +297,7 @@ def undoing_gives_everything_back(case: Case, scratch: str) -> None:
     assert rig.tree() == before
 
 
+@_on_what_can_be_taken_back
 def undoing_the_undo_mends_again(case: Case, scratch: str) -> None:
     rig = Rig.make(case, scratch)
     rig.apply()
@@ -254,38 +309,43 @@ def undoing_the_undo_mends_again(case: Case, scratch: str) -> None:
     assert rig.tree() == after
 
 
+@_on_what_can_be_taken_back
 def an_edit_made_since_survives_undo(case: Case, scratch: str) -> None:
     rig = Rig.make(case, scratch)
-    edited = [change.resource.path for finding in rig.diagnose().findings for change in finding.changes
-              if not change.refused and not isinstance(change.resource, Location)]  # fmt: skip
+    edited = {change.resource.path: isinstance(change.resource, Setting) for finding in rig.diagnose().findings
+              for change in finding.changes if not change.refused and _is_shared_text(change)}  # fmt: skip
     if not edited:
         return
     originals = {path: _read(path) for path in edited}
     rig.apply()
-    for path in set(edited):
-        with open(path, "ab") as out:
-            out.write(b"# mine, written later\n")
+    for path, is_json in edited.items():
+        data = _read(path)
+        _write(path, jsonc.put(data, ["mine"], '"later"') if is_json else data + b"# mine, written later\n")
     rig.undo()
     for path, original in originals.items():
+        if edited[path]:
+            assert jsonc.parse(_read(path)) == {**(jsonc.parse(original) or {}), "mine": "later"}, path  # type: ignore[dict-item]
+            continue
         gap = b"\n" if original and not original.endswith(b"\n") else b""
         assert _read(path) in (original + gap + b"# mine, written later\n", original + b"# mine, written later\n"), path
 
 
+@_on_what_can_be_taken_back
 def an_edit_inside_what_we_own_is_left(case: Case, scratch: str) -> None:
     rig = Rig.make(case, scratch)
     result = rig.apply()
-    changes = [change for change in _done(result) if not isinstance(change.resource, Location)]
+    changes = [change for change in _done(result) if _is_shared_text(change) and change.after]
     if not changes:
         return
     path, body = changes[0].resource.path, str(changes[0].after).encode()
     mine = _read(path).replace(body, body.rstrip(b"\n") + b" # mine\n" if body.endswith(b"\n") else body + b"-mine")
-    with open(path, "wb") as out:
-        out.write(mine)
+    _write(path, mine)
     undone = rig.undo()
     assert _read(path) == mine
     assert undone.problems
 
 
+@_on_what_can_be_taken_back
 def killed_at_any_write_it_recovers(case: Case, scratch: str) -> None:
     """A coarse sweep, for remedies of others; tests/sweep.py kills at every system call."""
     rig = Rig.make(case, scratch, no_shells)
@@ -304,6 +364,7 @@ def killed_at_any_write_it_recovers(case: Case, scratch: str) -> None:
 CLAUSES = (
     finds_what_it_must,
     diagnosing_is_pure,
+    what_cannot_be_taken_back_stands_alone,
     applying_mends,
     applying_twice_is_applying_once,
     undoing_gives_everything_back,
@@ -345,6 +406,16 @@ def _short(rig: Rig, change: Change) -> str:
 def _times(rig: Rig) -> dict[str, int]:
     top = rig.machine.facts.root
     return {name: os.lstat(os.path.join(top, name)).st_mtime_ns for name in snapshot(top)}
+
+
+def _is_shared_text(change: Change) -> bool:
+    """Whether it is a piece of a file in which others write too."""
+    return isinstance(change.resource, Text) and not isinstance(change.resource, Whole)
+
+
+def _write(path: str, data: bytes) -> None:
+    with open(path, "wb") as out:
+        out.write(data)
 
 
 def _read(path: str) -> bytes:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
-from ccremedy import Facts
+from ccremedy import Facts, Problem, files
+from ccremedy.sessions import Details, Running
 
 from . import _posix
 
@@ -16,10 +17,47 @@ class Linux(_posix.Posix):
     def priority(self, facts: Facts) -> int:
         return 1 if facts.system == "linux" else 0
 
-    def processes(self, facts: Facts) -> Iterator[tuple[int, str]]:
-        for name in os.listdir(facts.under("/proc")) if os.path.isdir(facts.under("/proc")) else []:
-            if name.isdigit():
-                # Field 22 of stat; the name in field 2 may hold spaces and brackets, so count from its end.
-                fields = facts.text(f"/proc/{name}/stat").rpartition(")")[2].split()
-                if len(fields) > 19:
-                    yield int(name), fields[19]
+    def processes(self, facts: Facts) -> Iterator[Running]:
+        second = os.sysconf("SC_CLK_TCK")  # in the kernel's ticks
+        up = float((facts.text("/proc/uptime").split() or ["0"])[0])
+        for pid in files.names(facts.under("/proc")):
+            if pid.isdigit():
+                # The name in field 2 of stat may hold spaces and brackets, so the others are counted from its end.
+                start, _, end = facts.text(f"/proc/{pid}/stat").rpartition(")")
+                fields = end.split()
+                if len(fields) > 19 and fields[0] not in "ZX":
+                    cpu, since = (int(fields[11]) + int(fields[12])) / second, int(fields[19]) / second
+                    terminal = _terminal(int(fields[4]))
+                    name, parent = start.partition("(")[2], int(fields[1])
+                    yield Running(int(pid), fields[19], name, parent, terminal, cpu, max(up - since, 0.0))
+
+    def details(self, facts: Facts, pid: int) -> Details:
+        place = facts.under(f"/proc/{pid}")
+        owner = files.status(place)
+        try:
+            environ = (files.read(f"{place}/environ") or b"").decode("utf-8", "surrogateescape")
+        except Problem:
+            environ = ""
+        return Details(
+            owner=-1 if owner is None else owner.st_uid,
+            program=_link(f"{place}/exe"),
+            arguments=tuple(facts.text(f"/proc/{pid}/cmdline").split("\0")[:-1]),
+            env=dict(entry.split("=", 1) for entry in environ.split("\0") if "=" in entry),
+            folder=_link(f"{place}/cwd").removesuffix(" (deleted)"),
+            space=_link(f"{place}/ns/pid"),
+        )
+
+
+def _terminal(number: int) -> str:
+    """The name of a device number of field 7 of stat; '' for none. (Linux' devices.txt: 136 and on are pts)"""
+    major, minor = number >> 8 & 0xFFF, number & 0xFF | number >> 12 & 0xFFF00
+    if 136 <= major <= 143:
+        return f"pts/{(major - 136) * 256 + minor}"
+    return f"tty {major}:{minor}" if number else ""
+
+
+def _link(path: str) -> str:
+    try:
+        return os.readlink(path)
+    except OSError:  # it has ended, or is closed to us
+        return ""

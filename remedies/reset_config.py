@@ -10,8 +10,8 @@ import os
 from collections.abc import Iterator
 
 from ccremedy import Change, Finding, Healthy, Location, Machine, Option, Remedy, files, knowledge, sessions, want
+from ccremedy.files import free_name
 from ccremedy.record import replace
-from ccremedy.resources import free_name
 from ccremedy.shells import quote
 
 from . import _claude

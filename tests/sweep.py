@@ -225,7 +225,8 @@ def cases() -> dict[str, Case]:
     with scratch_folder("choose") as scratch:
         for case in testing.cases(os.path.join(HERE, "cases")):
             rig = Rig.make(case, scratch, no_shells)
-            if any(not change.refused for finding in rig.diagnose().findings for change in finding.changes):
+            changes = [change for finding in rig.diagnose().findings for change in finding.changes if not change.refused]
+            if changes and all(change.resource.REVERSIBLE for change in changes):
                 found[f"{case.remedy.id}/{case.name}"] = case
     found[SEVERAL] = Case("several-findings-in-one-run", Several(), {
         "platform": "linux",
@@ -942,7 +943,17 @@ class Recorder:
         number = self.disk.nodes[one].entries[old]
         self._log(Effect("rename", frozenset({one, other}), entries=((one, old, None), (other, new, number))))
 
-    _renameat2 = _replace = _rename
+    def _renameat2(self, real: Around, source: str, destination: str, flag: int) -> bool:
+        if flag != files._EXCHANGE:
+            assert os.path.lexists(source)
+            self._rename(real, source, destination)
+            return True
+        assert real(), "no swap here: the scratch directory must be on a file system that has it"
+        (one, old), (other, new) = self._entry(source), self._entry(destination)
+        first, second = self.disk.nodes[one].entries[old], self.disk.nodes[other].entries[new]
+        entries = ((one, old, second), (other, new, first))
+        self._log(Effect("swap", frozenset({one, other}), entries=entries))
+        return True
 
     def _unlink(self, real: Around, path: str) -> None:
         real()

@@ -21,26 +21,14 @@ from hypothesis import strategies as st
 from ccremedy import files
 from ccremedy.engine import Engine
 from ccremedy.errors import Drift, Problem
+from ccremedy.files import free_name
 from ccremedy.finding import Finding, want
 from ccremedy.journal import Journal, find
 from ccremedy.machine import Facts, Machine
 from ccremedy.registry import adapter
-from ccremedy.resources import (
-    ASIDE,
-    BOTH,
-    DONE,
-    DRIFTED,
-    GONE,
-    HERE,
-    PENDING,
-    Block,
-    Change,
-    Line,
-    Location,
-    change_from_json,
-    free_name,
-    same,
-)
+from ccremedy.resources import DONE, DRIFTED, PENDING, Block, Change, Line, Location, change_from_json, same
+from ccremedy.resources.places import ASIDE, BOTH, GONE, HERE
+from ccremedy.resources.texts import at_the_end
 from ccremedy.testing import Case, Rig, no_shells, snapshot
 
 BODY = "export PATH='/x':\"$PATH\"\n"
@@ -247,11 +235,11 @@ def test_nothing_is_wanted_where_it_is_so_already(tmp_path: Path) -> None:
 
 def test_a_new_block_may_go_to_the_end(tmp_path: Path) -> None:
     change = Change(block(tmp_path / "x"), "", BODY, by_hand="line", expects=("path /x",))
-    moved = change.at_the_end()
+    moved = at_the_end(change)
     assert moved is not None
     assert moved.resource == block(tmp_path / "x", at_end=True)
     assert (moved.before, moved.after, moved.by_hand, moved.expects) == ("", BODY, "line", ("path /x",))
-    assert moved.at_the_end() is None
+    assert at_the_end(moved) is None
 
 
 @pytest.mark.parametrize(
@@ -266,7 +254,7 @@ def test_a_new_block_may_go_to_the_end(tmp_path: Path) -> None:
     ids=["a block that has its place", "a removal", "one that is there", "a line", "a location"],
 )
 def test_nothing_else_has_another_end(change: Change) -> None:
-    assert change.at_the_end() is None
+    assert at_the_end(change) is None
 
 
 # ---- names aside

@@ -1,5 +1,7 @@
 """Which sessions count as alive: Claude Code's own register, checked against the processes; in doubt, alive.
 
+And what each process is, where every doubt is a reason not to stop it.
+
 The made-up ones are files below a scratch root; the real ones are children of this test, seen through the real /proc.
 """
 
@@ -36,19 +38,25 @@ class World:
     def live(self, **env: str) -> list[sessions.Session]:
         return sessions.live(self.machine(**env))
 
+    def running(self, **env: str) -> dict[int, sessions.Session]:
+        return {each.pid: each for each in sessions.running(self.machine(**env))}
+
     def process(
         self, pid: int, name: str = "bash", start: str = START, arguments: tuple[str, ...] = (),
-        program: str = "/bin/bash", env: dict[str, str] | None = None,
+        program: str = "/bin/bash", env: dict[str, str] | None = None, parent: int = 1, terminal: int = 0,
+        state: str = "S", cpu: int = 1,
     ) -> None:  # fmt: skip
         folder = self.root / "proc" / str(pid)
         folder.mkdir(parents=True)
-        before, after = "S 1 1 1 0 -1 4194304 1 0 0 0 1 1 0 0 20 0 8 0", "1 1 184467 1 1 0 0 0 0"
+        before = f"{state} {parent} 1 1 {terminal} -1 4194304 1 0 0 0 {cpu} 0 0 0 20 0 8 0"
+        after = "1 1 184467 1 1 0 0 0 0"
         (folder / "stat").write_text(f"{pid} ({name}) {before} {start} {after}\n")
         (folder / "comm").write_text(f"{name}\n")
         (folder / "cmdline").write_text("".join(f"{word}\0" for word in arguments or (name,)))
         env = {"HOME": str(self.home)} if env is None else env
         (folder / "environ").write_text("".join(f"{key}={value}\0" for key, value in env.items()))
         (folder / "exe").symlink_to(program)
+        (folder / "cwd").symlink_to("/there")
 
     def register(self, name: str, text: str, folder: str = ".claude") -> None:
         place = self.home / folder / "sessions" / name
@@ -71,8 +79,7 @@ def world(tmp_path: Path) -> World:
 def test_a_registered_session_is_alive(world: World) -> None:
     world.process(42, "claude")
     world.register("42.json", entry())
-    assert world.live() == [sessions.Session(42, "/work", "idle")]
-    assert str(world.live()[0]) == "session 42 (idle, in /work)"
+    assert [str(each) for each in world.live()] == ["session 42 (idle, in /work)"]
 
 
 @pytest.mark.parametrize("start", ["987655", "1", "9876540"])
@@ -230,6 +237,213 @@ def test_a_process_that_ends_while_we_look_is_no_trouble(name: str, world: World
     assert [each.pid for each in world.live()] in ([], [42])
 
 
+# ---- what each process is
+
+NATIVE = "/home/me/.local/share/claude/versions/2.1.330"
+EXTENSION = "/home/me/.vscode/extensions/anthropic.claude-code-2.1.330-linux-x64/resources/native-binary/claude"
+UUID = "5f0e6c1a-7d0b-4c53-9b1e-0a4c5b7d9e01"
+
+
+@pytest.mark.parametrize(
+    ("kind", "facts", "told"),
+    [
+        ("interactive", {"arguments": ("claude",)}, {}),
+        ("interactive", {"arguments": ("claude", "update my notes")}, None),
+        ("interactive", {"arguments": ("claude", "update")}, {}),
+        ("command", {"arguments": ("claude", "update")}, None),
+        ("command", {"arguments": ("rg", "--files")}, None),
+        ("command", {"arguments": ("claude", "--chrome-native-host")}, None),
+        ("print", {"arguments": ("claude", "-p", "hi")}, None),
+        ("print", {"arguments": ("claude", "--model", "x", "--print")}, None),
+        ("print", {"arguments": ("claude",)}, {"entrypoint": "sdk-cli"}),
+        ("print", {"arguments": ("claude",), "env": {"CLAUDE_CODE_ENTRYPOINT": "claude-desktop"}}, None),
+        ("ide", {"program": EXTENSION}, {"entrypoint": "claude-vscode"}),
+        ("supervisor", {"arguments": ("claude", "daemon", "run", "--origin", "transient")}, None),
+        ("supervisor", {"arguments": ("claude",)}, {"kind": "daemon"}),
+        ("pty-host", {"arguments": ("claude", "bg-pty-host", "--bg-pty-host", "/x.sock")}, None),
+        ("spare", {"arguments": ("claude", "bg-spare", "--bg-spare", "/x.sock")}, None),
+        ("worker", {"arguments": ("claude", "bg-spare", "--bg-spare", "/x.sock")}, {"kind": "bg"}),
+        ("worker", {"arguments": ("claude", "--session-id", UUID, "hi"), "parent": 7}, None),
+        ("mcp", {"arguments": ("claude", "mcp", "serve")}, None),
+        ("mcp", {"arguments": ("claude", "--debug", "mcp", "serve")}, None),
+        ("interactive", {"name": "2.1.330", "program": NATIVE, "arguments": ("claude",)}, None),
+        ("print", {"program": "/usr/bin/node", "arguments": ("claude", "", "")}, None),
+        ("interactive", {"program": "/usr/bin/node", "arguments": ("claude", "", ""), "terminal": 34816}, None),
+        ("unknown", {"program": "/opt/Claude/claude", "arguments": ("claude",)}, None),
+        ("unknown", {"program": "/usr/bin/vim", "arguments": ("vim",)}, {}),
+        ("unknown", {"program": "gone", "arguments": ()}, {}),
+    ],
+    ids=[
+        "a session", "a session with a prompt", "a session whose prompt is a command's name", "an update",
+        "the ripgrep inside of it", "a bridge to a browser", "-p", "--print, further on", "-p, by its entry",
+        "what Claude Desktop drives", "what an editor drives", "the supervisor", "the supervisor, by its entry",
+        "a pty host", "a spare", "a spare that has become a worker", "a worker without an entry",
+        "an MCP server", "an MCP server, with an option", "the native one, named after its version",
+        "an old one in node without a terminal, which may be anything", "an old one in node, on a terminal",
+        "something of Claude Desktop's", "an editor with an entry", "one that has just ended",
+    ],
+)  # fmt: skip
+def test_what_a_process_is(kind: str, facts: dict[str, Any], told: dict[str, Any] | None, world: World) -> None:
+    world.process(7, "claude", program=CLAUDE, arguments=("claude", "bg-pty-host", "--bg-pty-host", "/x.sock"))
+    world.process(42, **{"name": "claude", "program": CLAUDE, "env": {}} | facts)
+    if told is not None:
+        world.register("42.json", entry(**told))
+    found = world.running()[42]
+    assert found.kind == kind
+    assert bool(found.obstacle) == (kind == "unknown")
+
+
+def test_what_the_entry_and_the_process_tell_of_a_session(world: World) -> None:
+    (world.root / "proc").mkdir()
+    (world.root / "proc" / "uptime").write_text("19876.54 30000.00\n")
+    world.process(1, "systemd")
+    world.process(42, "claude", program=CLAUDE, terminal=34819, cpu=500_000)
+    world.register(
+        "42.json",
+        entry(sessionId=UUID, version="2.1.330", startedAt=1795200000500, updatedAt=1795300000000, statusUpdatedAt=7),
+    )
+    found = world.running()[42]
+    assert (found.start, found.id, found.version, found.folder) == (START, UUID, "2.1.330", "/work")
+    assert (found.since, found.active, found.status) == (1795200000.5, 1795300000.0, "idle")
+    assert (found.terminal, found.parent, found.adopted, found.registered) == ("pts/3", 1, True, True)
+    assert found.load == pytest.approx(0.5)
+
+
+def test_without_an_entry_the_process_tells_what_it_can(world: World) -> None:
+    world.process(9, "bash")
+    arguments = ("claude", "--resume", UUID)
+    world.process(42, "2.1.150", program=NATIVE.replace("330", "150"), parent=9, arguments=arguments)
+    found = world.running()[42]
+    assert (found.id, found.version, found.folder, found.status) == (UUID, "2.1.150", "/there", "unknown")
+    assert (found.since, found.load, found.terminal, found.adopted, found.registered) == (0.0, 0.0, "", False, False)
+
+
+@pytest.mark.parametrize("status", ["busy", "shell", "waiting", "something new"])
+def test_what_is_not_idle_is_busy(status: str, world: World) -> None:
+    world.process(42, "claude", program=CLAUDE)
+    world.register("42.json", entry(status=status))
+    assert world.running()[42].status == "busy"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        entry(pid=43), entry(pid="42"), entry(pid=None), entry(pid=42.5), entry(procStart=None),
+        entry(pidDomain="linux:another:pid:[1]"), entry(pidDomain=7), "{", "", "[]", '{"pid": 42', "x" * 300_000,
+        json.dumps({"pid": 42, "procStart": START, "x": "y" * 300_000}),
+    ],
+    ids=[
+        "of another number", "whose number is a text", "without a number", "with half a number",
+        "without a start time", "of another machine", "of no machine", "cut short", "empty", "a list", "not closed",
+        "huge and no JSON", "huge",
+    ],
+)  # fmt: skip
+def test_an_entry_with_a_claim_that_does_not_hold_is_not_believed(text: str, world: World) -> None:
+    world.process(42, "vim", program="/usr/bin/vim")
+    world.register("42.json", text)
+    found = world.running()[42]
+    assert (found.kind, found.registered, found.id, found.folder) == ("unknown", False, "", "/there")
+    assert found.obstacle
+    assert len(world.live()) == 1, "in doubt it is alive"
+
+
+@pytest.mark.parametrize(
+    "key", ["sessionId", "cwd", "startedAt", "version", "kind", "entrypoint", "status", "updatedAt"]
+)
+@pytest.mark.parametrize("value", [None, 7, -1, 1e300, True, "", "\0", "../..", "\ud800", [], {"a": 1}, "x" * 1000])
+def test_odd_values_in_an_entry_are_no_trouble(key: str, value: object, world: World) -> None:
+    world.process(42, "claude", program=CLAUDE)
+    world.register("42.json", entry(**{key: value}))
+    found = world.running()[42]
+    assert found.registered
+    assert found.folder in ("/work", "/there")
+    assert found.kind in ("interactive", "print")
+    assert found.since >= 0
+    assert all("\0" not in each and "\ud800" not in each for each in (found.id, found.version, found.folder))
+
+
+def test_an_entry_that_is_a_link_is_not_believed(world: World) -> None:
+    world.process(42, "claude", program=CLAUDE)
+    world.register("elsewhere.json", entry())
+    (world.home / ".claude" / "sessions" / "42.json").symlink_to("elsewhere.json")
+    assert not world.running()[42].registered
+
+
+def test_an_entry_that_another_user_has_written_is_not_believed(world: World, needs: Callable[[str], None]) -> None:
+    needs("root")
+    world.process(42, "claude", program=CLAUDE)
+    world.register("42.json", entry())
+    assert world.running()[42].registered
+    os.chown(world.home / ".claude" / "sessions" / "42.json", 12345, 12345)
+    assert not world.running()[42].registered
+
+
+def test_an_entry_of_this_very_machine_is_believed(world: World) -> None:
+    world.process(42, "claude", program=CLAUDE)
+    (world.root / "proc" / "42" / "ns").mkdir()
+    (world.root / "proc" / "42" / "ns" / "pid").symlink_to("pid:[4026531836]")
+    (world.root / "etc").mkdir()
+    (world.root / "etc" / "machine-id").write_text("0123\n")
+    world.register("42.json", entry(pidDomain="linux:0123:pid:[4026531836]"))
+    assert world.running()[42].registered
+
+
+def test_what_belongs_to_another_user_must_not_be_stopped(world: World, needs: Callable[[str], None]) -> None:
+    needs("root")
+    world.process(42, "claude", program=CLAUDE)
+    world.register("42.json", entry())
+    os.chown(world.root / "proc" / "42", 12345, 12345)
+    assert world.running()[42].obstacle == "it belongs to another user"
+
+
+def test_a_zombie_does_not_run(world: World) -> None:
+    world.process(42, "claude", program=CLAUDE, state="Z")
+    world.register("42.json", entry())
+    assert world.running() == {}
+
+
+def test_a_process_whose_numbers_go_in_a_circle_is_no_trouble(world: World) -> None:
+    world.process(42, "claude", program=CLAUDE, parent=43)
+    world.process(43, parent=42)
+    (world.root / "proc" / "self").symlink_to("42")
+    assert sessions.ancestors(world.machine()) == [42, 43]
+
+
+# ---- what we run inside of
+
+
+def test_our_ancestors_are_found(world: World) -> None:
+    for pid, parent in ((1, 0), (20, 1), (30, 20), (40, 30), (50, 20)):
+        world.process(pid, parent=parent)
+    (world.root / "proc" / "self").symlink_to("40")
+    assert sessions.ancestors(world.machine()) == [40, 30, 20, 1]
+
+
+@pytest.mark.parametrize("env", [{"CLAUDECODE": "1"}, {"CLAUDE_PID": "42"}])
+def test_a_variable_tells_that_a_session_has_started_us(env: dict[str, str], world: World) -> None:
+    assert sessions.inside(world.machine()) == ""
+    assert "CLAUDECODE" in sessions.inside(world.machine(**env))
+
+
+@pytest.mark.parametrize("arguments", [("claude",), ("claude", "-p", "x"), ("claude", "mcp", "serve")])
+def test_a_session_above_us_is_seen_without_the_variable(arguments: tuple[str, ...], world: World) -> None:
+    world.process(20, "claude", program=CLAUDE, arguments=arguments)
+    world.process(30, parent=20)
+    world.process(31, parent=1)
+    (world.root / "proc" / "self").symlink_to("30")
+    assert "session 20" in sessions.inside(world.machine())
+    (world.root / "proc" / "self").unlink()
+    (world.root / "proc" / "self").symlink_to("31")
+    assert sessions.inside(world.machine()) == ""
+
+
+def test_our_real_ancestors_are_found(tmp_path: Path, needs: Callable[[str], None]) -> None:
+    needs("proc")
+    facts = Facts("linux", {"HOME": str(tmp_path)}, "/", str(tmp_path))
+    found = sessions.ancestors(Machine(str(tmp_path), registry.adapter(facts), facts, {}))
+    assert found[:2] == [os.getpid(), os.getppid()]
+
+
 # ---- real processes
 
 
@@ -261,13 +475,15 @@ def _register(machine: Machine, pid: int, start: str) -> None:
 
 def test_a_real_process_is_seen(child: tuple[Machine, int]) -> None:
     machine, pid = child
-    assert sessions.live(machine) == [sessions.Session(pid, "", "unknown")]
+    (found,) = sessions.live(machine)
+    assert str(found) == f"session {pid} (unknown, in {os.getcwd()})"
+    assert (found.parent, found.registered, found.obstacle) == (os.getpid(), False, "")
 
 
 def test_a_real_process_in_the_register_is_seen(child: tuple[Machine, int]) -> None:
     machine, pid = child
     _register(machine, pid, _start(pid))
-    assert sessions.live(machine) == [sessions.Session(pid, "/x", "busy")]
+    assert [str(each) for each in sessions.live(machine)] == [f"session {pid} (busy, in /x)"]
 
 
 def test_a_real_process_with_a_reused_number_is_not_taken_for_another(

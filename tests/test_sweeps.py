@@ -113,7 +113,7 @@ def _write_before_the_journal() -> None:
 
 
 def _write_in_place() -> None:
-    def replace(path: str, before: bytes | None, after: bytes | None, scratch: str) -> None:
+    def replace(path: str, before: bytes | None, after: bytes | None, scratch: str, mode: int = 0o644) -> None:
         handle = calls().open(files.resolve(path), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
         for piece in (after or b"")[:50], (after or b"")[50:]:
             calls().write(handle, piece)

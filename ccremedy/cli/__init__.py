@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import NoReturn
 
-WRITING = ("", "apply", "undo", "recover")
+WRITING = ("", "apply", "undo", "recover", "key")
 VALUES = ("--timeout", "--max-risk", "--color", "--plan", "--output", "-o", "--change", "--exit-style")
 
 
@@ -33,6 +33,10 @@ class Parser(argparse.ArgumentParser):
 
 def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
+    if words == ["key", "print"]:
+        from ccremedy.cli.key import print_key
+
+        return print_key()
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:  # closed by whoever started us
             setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115 - for as long as we live
@@ -101,6 +105,7 @@ COMMANDS: dict[str, tuple[str, Callable[[argparse.Namespace, Screen], Report]]] 
     "undo": ("take back the last run, any run, or one change of a run", commands.undo),
     "history": ("list what was done", commands.history),
     "recover": ("take back what a crash interrupted", commands.recover),
+    "key": ("the API key in the secret store: set, status, print, rotate or remove it", commands.key),
 }
 
 
@@ -155,13 +160,18 @@ def _common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-v", "--verbose", action="store_true", help="say also why there is nothing to do")
 
 
-def _specific(parser: argparse.ArgumentParser, command: str) -> dict[str, str]:
-    """The arguments of one command. Returns the switches of remedies that it takes, each with its remedy."""
-    if command in ("", "apply", "undo"):
+def _specific(parser: argparse.ArgumentParser, command: str) -> dict[str, list[str]]:
+    """The arguments of one command. Returns the options of remedies that it takes, each with its remedies."""
+    if command == "key":
+        from ccremedy.cli.key import WORDS
+
+        parser.add_argument("what", choices=WORDS)
+        parser.add_argument("--owner-only-file", action="store_true", help="keep it in a file that only you can read")
+    if command in ("", "apply", "undo", "key"):
         parser.add_argument("-y", "--yes", action="store_true", help="do not ask")
-    if command in ("", "apply"):
-        parser.add_argument("--max-risk", choices=("low", "medium", "high"), default="medium",
-                            help="leave alone what is riskier (medium)")  # fmt: skip
+    if command in ("", "apply", "key"):
+        parser.add_argument("--max-risk", choices=("low", "medium", "high"),
+                            help="leave alone what is riskier (high; medium with --yes)")  # fmt: skip
     if command in ("diagnose", "apply", "plan"):
         parser.add_argument("remedies", nargs="*", metavar="REMEDY")
     if command in ("apply", "plan"):
@@ -182,11 +192,14 @@ def _specific(parser: argparse.ArgumentParser, command: str) -> dict[str, str]:
         return {}
     from ccremedy import registry
 
-    switches = {}
+    switches: dict[str, list[str]] = {}
     for remedy in registry.remedies().values():
         for option in remedy.options:
-            switches[option.name] = remedy.id
-            parser.add_argument(f"--{option.name}", action="store_true", help=f"{remedy.id}: {option.help}")
+            name, what = f"--{option.name}", f"{remedy.id}: {option.help}"
+            if option.name not in switches:
+                kind = {"metavar": option.value, "default": ""} if option.value else {"action": "store_true"}
+                parser.add_argument(name, dest=option.name, help=what, **kind)  # type: ignore[arg-type]
+            switches.setdefault(option.name, []).append(remedy.id)
     return switches
 
 

@@ -21,6 +21,9 @@ def confirm(findings: list[Finding], screen: Screen) -> list[Change]:
     agreed: list[Change] = []
     kinds: set[tuple[str, str]] = set()
     for finding in findings:
+        if finding.together:
+            agreed += _whole(finding, screen)
+            continue
         for change in finding.changes:
             if change.refused:
                 continue
@@ -44,9 +47,26 @@ def confirm(findings: list[Finding], screen: Screen) -> list[Change]:
     return agreed
 
 
+def _whole(finding: Finding, screen: Screen) -> list[Change]:
+    changes = [change for change in finding.changes if not change.refused]
+    if not changes:
+        return []
+    screen.say(f"\n{finding.remedy}: {finding.title}")
+    for change in changes:
+        screen.change(change, "pending", None, diffs=True)
+    answer = str(_questionary().select("Do all of this?", choices=[YES, NO, QUIT]).unsafe_ask())
+    if answer == QUIT:
+        raise Problem("nothing was changed, as you asked", code=UNCONFIRMED)
+    return changes if answer == YES else []
+
+
 def yes(question: str) -> bool:
     """A plain yes or no; no by default."""
     return bool(_questionary().confirm(question, default=False).unsafe_ask())
+
+
+def hidden(question: str) -> str:
+    return str(_questionary().password(question).unsafe_ask())
 
 
 def _select(question: str) -> str:

@@ -12,6 +12,7 @@ from ccremedy.errors import Problem
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
+    from typing import Any
 
     from ccremedy.diagnosis import Diagnosis
     from ccremedy.engine import Result
@@ -41,7 +42,7 @@ def show_remedy(options: argparse.Namespace, screen: Screen) -> Report:
     options.text += [f"{remedy.id}: {remedy.title}", ""]
     options.text += [f"  {line}".rstrip() for line in (sys.modules[type(remedy).__module__].__doc__ or "").splitlines()]
     options.text += ["", "  What you may have seen:", *(f"    {symptom}" for symptom in remedy.symptoms)]
-    options.text += [f"  --{each.name}: {each.help}" for each in remedy.options]
+    options.text += [f"  {f'--{each.name} {each.value}'.rstrip()}: {each.help}" for each in remedy.options]
     if remedy.id and report.platform not in remedy.platforms:
         options.text += ["", f"  Not here: {remedy.unsupported}."]
     return report
@@ -65,7 +66,7 @@ def without_a_command(options: argparse.Namespace, screen: Screen) -> Report:
     options.remedies, options.all = [], True
     report = diagnose(options, screen)
     mendable = any(not change.refused for finding in report.findings for change in finding.changes)
-    if not mendable or options.json or not (options.yes or _can_ask(options)):
+    if not mendable or options.json or not (options.yes or can_ask(options)):
         return report
     options.dry_run, options.plan, options.exit_style = False, None, "plain"
     return apply(options, screen)
@@ -94,19 +95,18 @@ def apply(options: argparse.Namespace, screen: Screen) -> Report:
         if options.remedies or options.all:
             raise Problem("a plan names its own remedies", todo="Say either --plan or remedies", code=errors.USAGE)
         options.remedies = planned["remedies"]
-        for name in planned["options"]:
+        for name, value in planned["options"].items():
             if name not in options.switches:  # or a forged plan could say --yes for the user
                 raise Problem(f"is not a plan: no remedy has “--{name}”", where=options.plan, code=errors.USAGE)
-            setattr(options, name, True)
+            setattr(options, name, value)
     remedies = _chosen(options, _named(options))
     machine = this_machine(options)
-    notes = [] if options.dry_run else _recover_first(machine, options)
+    notes = [] if options.dry_run else recover_first(machine, options)
     found = diagnosis.diagnose(machine, remedies.values())
     report = _report("apply", machine, found)
     report.notes += notes
-    journal = _journal(machine)
     if planned is not None:
-        plans.check(planned, machine, found.findings, journal.runs())
+        plans.check(planned, machine, found.findings, journal_of(machine).runs())
     mendable = [finding for finding in found.findings if any(not change.refused for change in finding.changes)]
     if options.dry_run or not mendable:
         report.exit = _precluded(found)
@@ -117,8 +117,20 @@ def apply(options: argparse.Namespace, screen: Screen) -> Report:
             if options.exit_style == "detailed":
                 report.exit = 10
         return report
+    return carry_out(report, machine, found, remedies, f"apply {' '.join(remedies)}", options, screen, planned)
+
+
+def carry_out(
+    report: Report, machine: Machine, found: Diagnosis, remedies: dict[str, Remedy], command: str,
+    options: argparse.Namespace, screen: Screen, planned: dict[str, Any] | None = None,
+) -> Report:  # fmt: skip
+    """Ask, lock, do: from what was found and shown to what became of it."""
+    from ccremedy import plans
+
+    journal = journal_of(machine)
+    mendable = [finding for finding in found.findings if any(not change.refused for change in finding.changes)]
     report.remember_diffs()
-    if _can_ask(options) and not options.yes:
+    if can_ask(options) and not options.yes:
         screen.report(report, machine, diffs=False)
     try:
         agreed = _agree(options, screen, mendable)
@@ -133,9 +145,8 @@ def apply(options: argparse.Namespace, screen: Screen) -> Report:
         if planned is not None:
             plans.check_unused(planned, journal.sound_runs())  # somebody else may have been faster
         hand = Engine(machine, journal, timeout=options.timeout)
-        command = f"apply {' '.join(remedies)}"
-        plan_id = planned["plan"] if planned else ""
-        result = hand.apply(doing, journal.begin(_next(journal), command, _now(), plan_id), remedies)
+        run = journal.begin(_next(journal), command, _now(), planned["plan"] if planned else "")
+        result = hand.apply(doing, run, remedies)
     return _outcome(report, result, found, agreed)
 
 
@@ -144,9 +155,9 @@ def undo(options: argparse.Namespace, screen: Screen) -> Report:
     from ccremedy.journal import find
 
     machine = this_machine(options)
-    journal = _journal(machine)
+    journal = journal_of(machine)
     report = Report("undo", machine.adapter.name)
-    report.notes += _recover_first(machine, options)
+    report.notes += recover_first(machine, options)
     runs = journal.sound_runs()
     target = find(runs, options.run)
     count = len(target.kept())
@@ -158,7 +169,7 @@ def undo(options: argparse.Namespace, screen: Screen) -> Report:
     sentences = [step.changes[index].sentence() for step, index in chosen]
     diffs = _inverse_diffs([step.changes[index] for step, index in chosen])
     if not options.yes:
-        if not _can_ask(options):
+        if not can_ask(options):
             raise _unconfirmed()
         from ccremedy.cli import ask
 
@@ -182,7 +193,7 @@ def undo(options: argparse.Namespace, screen: Screen) -> Report:
 
 def history(options: argparse.Namespace, screen: Screen) -> Report:
     machine = this_machine(options)
-    runs = _journal(machine).runs()
+    runs = journal_of(machine).runs()
     report = Report("history", machine.adapter.name)
     report.more["runs"] = [
         {
@@ -213,8 +224,14 @@ def history(options: argparse.Namespace, screen: Screen) -> Report:
 def recover(options: argparse.Namespace, screen: Screen) -> Report:
     machine = this_machine(options)
     report = Report("recover", machine.adapter.name)
-    report.notes = _recover_first(machine, options) or ["no run was interrupted: there is nothing to recover"]
+    report.notes = recover_first(machine, options) or ["no run was interrupted: there is nothing to recover"]
     return report
+
+
+def key(options: argparse.Namespace, screen: Screen) -> Report:
+    from ccremedy.cli import key as words
+
+    return words.act(options, screen)
 
 
 # ---- their parts
@@ -223,10 +240,10 @@ def recover(options: argparse.Namespace, screen: Screen) -> Report:
 def this_machine(options: argparse.Namespace) -> Machine:
     from ccremedy import registry
 
-    return registry.this_machine({name: getattr(options, name, False) for name in options.switches})
+    return registry.this_machine({name: getattr(options, name) for name in options.switches})
 
 
-def _journal(machine: Machine) -> Journal:
+def journal_of(machine: Machine) -> Journal:
     from ccremedy.journal import Journal
 
     return Journal(machine.adapter.state_folder(machine.facts))
@@ -250,10 +267,10 @@ def _chosen(options: argparse.Namespace, names: list[str]) -> dict[str, Remedy]:
     from ccremedy import registry
 
     chosen = {name: registry.remedy(name) for name in names} if names else registry.remedies()
-    for switch, owner in options.switches.items():
-        if getattr(options, switch, False) and owner not in chosen:
+    for switch, owners in options.switches.items():
+        if getattr(options, switch) and not set(owners) & chosen.keys():
             raise Problem(
-                f"--{switch} belongs to {owner}", todo=f"Name {owner} too, or leave it out", code=errors.USAGE
+                f"--{switch} belongs to {owners[0]}", todo=f"Name {owners[0]} too, or leave it out", code=errors.USAGE
             )
     return chosen
 
@@ -262,11 +279,11 @@ def _report(command: str, machine: Machine, found: Diagnosis) -> Report:
     return Report(command, machine.adapter.name, found.findings, healthy=found.healthy, failed=found.failed)
 
 
-def _recover_first(machine: Machine, options: argparse.Namespace) -> list[str]:
+def recover_first(machine: Machine, options: argparse.Namespace) -> list[str]:
     """Bring what a crash interrupted to the state before, and say so."""
     from ccremedy.engine import Engine
 
-    journal = _journal(machine)
+    journal = journal_of(machine)
     if not any(run.open for run in journal.sound_runs()):
         return []
     with journal.lock(options.timeout):
@@ -281,7 +298,7 @@ def _interrupted_runs(machine: Machine) -> list[str]:
     if not files.status(machine.adapter.state_folder(machine.facts)):
         return []
     try:
-        runs = _journal(machine).runs()
+        runs = journal_of(machine).runs()
     except Problem as problem:
         return [f"the journal cannot be read, so nothing could be applied: {problem}"]
     return [f"run {run.number} was interrupted: ccremedy recover" for run in runs if run.open and not run.damage] + [
@@ -299,7 +316,7 @@ def _now() -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 
-def _can_ask(options: argparse.Namespace) -> bool:
+def can_ask(options: argparse.Namespace) -> bool:
     return not options.no_input and not options.json and sys.stdin.isatty() and sys.stdout.isatty()
 
 
@@ -311,7 +328,7 @@ def _agree(options: argparse.Namespace, screen: Screen, findings: list[Finding])
     """The changes that may be made: within --max-risk, and confirmed. Problem (5) where there are none."""
     from ccremedy.finding import RISKS
 
-    most = RISKS.index(options.max_risk)
+    most = RISKS.index(options.max_risk or ("medium" if options.yes else "high"))
     within = [finding for finding in findings if RISKS.index(finding.risk) <= most]
     if not within:
         risk = findings[0].risk
@@ -320,7 +337,7 @@ def _agree(options: argparse.Namespace, screen: Screen, findings: list[Finding])
         )
     if options.yes:
         return {change for finding in within for change in finding.changes if not change.refused}
-    if not _can_ask(options):
+    if not can_ask(options):
         raise _unconfirmed()
     from ccremedy.cli import ask
 
@@ -411,7 +428,7 @@ def _remedy_json(remedy: Remedy, platform: str) -> dict[str, object]:
         "title": remedy.title,
         "symptoms": list(remedy.symptoms),
         "platforms": sorted(remedy.platforms),
-        "options": [{"name": f"--{each.name}", "help": each.help} for each in remedy.options],
+        "options": [{"name": f"--{each.name}", "value": each.value, "help": each.help} for each in remedy.options],
         "supported": supported,
         "unsupported": "" if supported else remedy.unsupported,
     }

@@ -1,0 +1,109 @@
+"""What a change must have brought about that no shell tells: asked of the programs that it was made for.
+
+A change `expects`
+    "prints FINGERPRINT"   the command in the setting, run as Claude Code runs it, prints the key of that fingerprint
+    "reaches URL"          node, and Claude Code where it is installed, come through to URL with these settings
+"""
+
+from __future__ import annotations
+
+import json
+import re
+
+from ccremedy import files, processes
+from ccremedy.resources.texts import Setting
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ccremedy.machine import Machine
+    from ccremedy.resources import Change
+
+
+def missed(machine: Machine, change: Change) -> str:
+    """The first expectation of the change that does not hold, as the end of a sentence; '' where all do."""
+    if not isinstance(change.resource, Setting):
+        return ""
+    for expectation in change.expects:
+        kind, _, what = expectation.partition(" ")
+        if why := {"prints": _prints, "reaches": _reaches}[kind](machine, change, what):
+            return why
+    return ""
+
+
+def _prints(machine: Machine, change: Change, fingerprint: str) -> str:
+    from ccremedy import seals
+    from ccremedy.redact import Secret
+
+    command = json.loads(change.after or '""')
+    outcome = processes.run(["/bin/sh", "-c", command], machine.env, timeout=15, cwd=machine.home)
+    if outcome.timed_out:
+        return "the key helper did not answer within 15 seconds"
+    key = outcome.out.decode("utf-8", "surrogateescape").strip()
+    if outcome.code or seals.names(seals.mark(Secret(key))) != [fingerprint]:
+        return f"the key helper does not print the key: {outcome.err.decode('utf-8', 'replace').strip()}".rstrip(": ")
+    return ""
+
+
+# Node's own fetch ignores proxies, and so do most of its versions: a tunnel by hand is what Claude Code makes, too.
+_NODE = """
+const { CCREMEDY_URL, CCREMEDY_PROXY } = process.env, url = new URL(CCREMEDY_URL), port = url.port || 443;
+const end = (code) => { process.stdout.write(code); process.exit(0); };
+const secure = (socket) => require('tls').connect({ socket, host: url.hostname, port, servername: url.hostname })
+  .on('secureConnect', () => end('')).on('error', (e) => end(e.code || e.message));
+if (!CCREMEDY_PROXY) secure();
+else {
+  const proxy = new URL(CCREMEDY_PROXY), login = decodeURIComponent(proxy.username + ':' + proxy.password);
+  const basic = { 'Proxy-Authorization': 'Basic ' + Buffer.from(login).toString('base64') };
+  const headers = proxy.username ? basic : {};
+  require(proxy.protocol.slice(0, -1)).request({ host: proxy.hostname, port: proxy.port || 80, method: 'CONNECT',
+    path: url.hostname + ':' + port, headers })
+    .on('connect', (answer, socket) => answer.statusCode === 200 ? secure(socket) : end('HTTP ' + answer.statusCode))
+    .on('error', (e) => end(e.code || e.message)).end();
+}
+"""
+_NO_WAY = re.compile(
+    r"\b(SELF_SIGNED_CERT_IN_CHAIN|DEPTH_ZERO_SELF_SIGNED_CERT|UNABLE_TO_\w+|CERT_\w+|ERR_TLS\w*|ERR_PROXY_TUNNEL"
+    r"|UnsupportedProxyProtocol|ECONNREFUSED|ConnectionRefused|FailedToOpenSocket|ENOTFOUND|EAI_AGAIN|ETIMEDOUT)\b"
+)
+
+
+def _reaches(machine: Machine, change: Change, url: str) -> str:
+    """Tried with the environment that Claude Code will have: the one of this terminal, and over it the settings'."""
+    from ccremedy import network, settings
+
+    env = dict(machine.env)
+    for layer in reversed(settings.layers(machine)):
+        env |= layer.env()
+    bundles = network.system_bundles(machine.system, machine.env)
+    if bundles and url.startswith("https:"):  # node does not ask the system's authorities, Claude Code does
+        env.setdefault("NODE_EXTRA_CA_CERTS", bundles[0])
+    if (node := machine.which("node")) and url.startswith("https:"):
+        proxy = next((env[name] for name in network.PROXY_NAMES if env.get(name)), "")
+        direct = network.bypasses(url, env.get("no_proxy") or env.get("NO_PROXY", ""))
+        env |= {"CCREMEDY_URL": url, "CCREMEDY_PROXY": "" if direct else proxy}
+        outcome = processes.run([node, "-e", _NODE], env, timeout=20)
+        if why := outcome.out.decode("utf-8", "replace") or ("no answer" if outcome.timed_out else ""):
+            return f"node does not come through: {why}"
+    return _claude_reaches(machine, env)
+
+
+def _claude_reaches(machine: Machine, env: dict[str, str]) -> str:
+    """Ask the real one, from an empty home and with a key that none has: an answer of any kind is an answer."""
+    claude = machine.which("claude")
+    if not claude:
+        return ""
+    home = files.shadow("", "claude")
+    env = env | {
+        "HOME": home,
+        "CLAUDE_CONFIG_DIR": f"{home}/claude",
+        "ANTHROPIC_API_KEY": "only-to-see-whether-there-is-an-answer",
+        "CLAUDE_CODE_MAX_RETRIES": "0",
+        "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
+        "DISABLE_AUTOUPDATER": "1",
+    }
+    try:
+        outcome = processes.run([claude, "-p", "hello"], env, timeout=60, cwd=home)
+    finally:
+        files.remove_shadow(home)
+    found = _NO_WAY.search((outcome.out + outcome.err).decode("utf-8", "replace"))
+    return f"Claude Code does not come through: {found[0]}" if found else ""

@@ -1,0 +1,55 @@
+"""A process: it can be ended, and not be brought back."""
+
+from __future__ import annotations
+
+from ccremedy import processes
+from ccremedy.errors import Problem
+from ccremedy.record import dataclass
+from ccremedy.resources import Resource
+
+RUNNING, ENDED = "running", "ended"
+
+
+@dataclass(frozen=True)
+class Process(Resource):
+    """The process that has had `pid` since `start` (the kernel's own measure), working in the folder `path`."""
+
+    pid: int
+    start: str
+    session: str  # its id, by which `claude --resume` takes it up again; '' where it has none
+    kind: str
+    kill: bool  # whether it may be killed where asking was not enough
+    REVERSIBLE = False
+
+    def __str__(self) -> str:
+        return f"{self.kind} session {self.pid} in {self.path}"
+
+    @property
+    def name(self) -> str:
+        return f"{self.pid}:{self.start}"
+
+    def sentence(self, before: str | None, after: str | None) -> str:
+        return f"stop {self}"
+
+    def read(self) -> str:
+        return RUNNING if processes.is_running(self.pid, self.start) else ENDED
+
+    def write(self, now: str | None, value: str | None, scratch: str) -> None:
+        if value != ENDED:
+            raise Problem("has ended and cannot be started again by us", where=str(self), todo=self.farewell())
+        processes.stop(self.pid, self.start, kill=self.kill)
+
+    def obstacle(self) -> str:
+        return ""
+
+    def folders(self, value: str | None) -> tuple[str, ...]:
+        return ()
+
+    def fingerprint(self) -> str:
+        return self.name
+
+    def farewell(self) -> str:
+        from ccremedy.shells import quote
+
+        resume = f"cd {quote('sh', self.path)} && claude --resume {quote('sh', self.session)}"
+        return resume if self.session else "it had no session that could be resumed"

@@ -1,0 +1,258 @@
+"""Pieces of text files. '' stands for a file without the piece, None for no file."""
+
+from __future__ import annotations
+
+import contextlib
+
+from ccremedy import editors, files
+from ccremedy.errors import Drift, Problem
+from ccremedy.record import dataclass, replace
+from ccremedy.resources import Change, Resource, same
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+
+@dataclass(frozen=True)
+class Text(Resource):
+    SCRATCH = True
+    LIMIT = files.LIMIT  # bytes
+    MODE = 0o644  # of a file that has to be made, less the umask
+
+    def extract(self, data: bytes) -> str:
+        raise NotImplementedError
+
+    def edit(self, data: bytes, value: str) -> bytes:
+        raise NotImplementedError
+
+    def lock(self) -> AbstractContextManager[None]:
+        """What other writers of the file agree on."""
+        return contextlib.nullcontext()
+
+    def read(self) -> str | None:
+        data = files.read(self.path, self.LIMIT)
+        return None if data is None else self.extract(data)
+
+    def write(self, now: str | None, value: str | None, scratch: str) -> None:
+        with self.lock():
+            data = files.read(self.path, self.LIMIT)
+            if (None if data is None else self.extract(data)) != now:
+                raise Drift("changed while we were working", where=self.path)
+            edited = self.edit(data or b"", value or "")
+            # A file that we created goes when nothing else is in it; what a user has written since keeps it.
+            gone = value is None and not edited
+            files.replace(self.path, data, None if gone else edited, scratch, self.MODE)
+
+    def settle(self, value: str | None, scratch: str) -> None:
+        with self.lock():  # also where nothing is left but a lock of ours
+            other, mine = files.read(scratch, self.LIMIT), files.read(self.path, self.LIMIT)
+            # A file with our value was swapped in, so the scratch file is what it took the place of. If it is not what
+            # ours was made from, another program wrote it at that very moment.
+            swapped = other is not None and mine is not None and same(self.extract(mine), value)
+            if other is not None and swapped and self.edit(other, value or "") != mine:
+                files.swap_back(self.path, scratch)
+                files.move(scratch, files.free_name(self.path))
+            else:
+                files.discard(scratch)
+
+    def obstacle(self) -> str:
+        why = files.obstacle(self.path, self.LIMIT)
+        if not why and files.read_start(self.path, 2) in (b"\xff\xfe", b"\xfe\xff"):
+            return "is UTF-16, which nothing that reads it expects"
+        return why
+
+    def preview(self, value: str | None) -> tuple[bytes, bytes]:
+        data = files.read(self.path, self.LIMIT) or b""
+        return data, self.edit(data, value or "")
+
+
+@dataclass(frozen=True)
+class Block(Text):
+    """A marked block `name` in the start-up file of `shell`; the value is its body, whole lines.
+
+    `role` says which shells read the file: "login", "interactive" or "all". A new block stands at the top, because
+    everything below may return early, and at the end if a real shell then says that something below undid it.
+    """
+
+    name: str
+    shell: str
+    role: str
+    at_end: bool = False
+
+    def __str__(self) -> str:
+        return f"block “{self.name}” in {self.path}"
+
+    def extract(self, data: bytes) -> str:
+        try:
+            return editors.get_block(data, self.name) or ""
+        except Problem as problem:
+            raise Drift(problem.what, where=self.path, todo=problem.todo) from None
+
+    def edit(self, data: bytes, value: str) -> bytes:
+        return editors.put_block(data, self.name, value or None, self.at_end)
+
+
+def at_the_end(change: Change) -> Change | None:
+    """The same block at the other end of its file, for when something below it undoes it."""
+    if not isinstance(change.resource, Block) or change.resource.at_end or change.before or not change.after:
+        return None
+    return replace(change, resource=replace(change.resource, at_end=True))
+
+
+@dataclass(frozen=True)
+class Line(Text):
+    """The line of an npmrc that decides `name`; the value is the line itself, so that undo gives its spelling back."""
+
+    name: str
+
+    def __str__(self) -> str:
+        return f"“{self.name}” in {self.path}"
+
+    def extract(self, data: bytes) -> str:
+        return editors.get_line(data, self.name)
+
+    def edit(self, data: bytes, value: str) -> bytes:
+        return editors.put_line(data, self.name, value)
+
+
+@dataclass(frozen=True)
+class Whole(Text):
+    """A file of our own making; the value is all that is in it."""
+
+    MODE = 0o600
+
+    def __str__(self) -> str:
+        return f"file {self.path}"
+
+    def extract(self, data: bytes) -> str:
+        return data.decode("utf-8", "surrogateescape")
+
+    def edit(self, data: bytes, value: str) -> bytes:
+        return value.encode("utf-8", "surrogateescape")
+
+
+@dataclass(frozen=True)
+class Assignment(Text):
+    """The lines that set `name` in a start-up file ("sh", "fish"), a .env file ("env") or an npmrc ("npmrc").
+
+    The value is those lines, with a mark for the secret in each where `vault` names the store that holds it. A line is
+    put aside by a comment of ours that takes its place, so that undo gives it back just there.
+    """
+
+    name: str
+    syntax: str
+    vault: str = ""
+
+    def __str__(self) -> str:
+        return f"“{self.name}” in {self.path}"
+
+    def sentence(self, before: str | None, after: str | None) -> str:
+        return f"{'put back' if editors.is_aside(before or '') else 'take out'} {self}"
+
+    def extract(self, data: bytes) -> str:
+        found = editors.get_assignments(data, self.name, self.syntax)
+        if not self.vault:
+            return "\n".join(each.line for each in found)
+        from ccremedy import seals  # only where there is something to hide
+
+        return "\n".join(each.line if each.aside else seals.seal(each.line, each.raw, each.value) for each in found)
+
+    def edit(self, data: bytes, value: str) -> bytes:
+        return editors.put_assignments(data, self.name, self.syntax, _unsealed(value, self.vault))
+
+    def preview(self, value: str | None) -> tuple[bytes, bytes]:
+        data = files.read(self.path, self.LIMIT) or b""
+        hidden = editors.put_assignments(data, self.name, self.syntax, self.extract(data))
+        return hidden, editors.put_assignments(data, self.name, self.syntax, value or "")
+
+
+@dataclass(frozen=True)
+class Setting(Text):
+    """A member of a JSON file; `name` is its JSON pointer (RFC 6901), the value its source text.
+
+    `strict` files may hold no comments: whoever reads them ignores such a file as a whole. `place` says where the
+    member stands or goes (see `jsonc.place`), so that undo gives the same bytes back; `vault` is as in `Assignment`.
+    """
+
+    name: str
+    strict: bool = True
+    vault: str = ""
+    place: str = ""
+    LIMIT = 256 * 2**20
+    MODE = 0o600
+
+    @classmethod
+    def at(cls, path: str, name: str, strict: bool = True, vault: str = "") -> Setting:
+        """The member where it stands, or would go, in the file as it is."""
+        from ccremedy import jsonc
+
+        setting = cls(path, name, strict, vault)
+        try:
+            place = jsonc.place(files.read(path, cls.LIMIT) or b"", setting.keys())
+        except Problem:  # which reading it will say
+            return setting
+        return replace(setting, place=place)
+
+    def __str__(self) -> str:
+        return f"“{'.'.join(self.keys())}” in {self.path}"
+
+    def keys(self) -> list[str]:
+        return [part.replace("~1", "/").replace("~0", "~") for part in self.name.split("/")[1:]]
+
+    @property
+    def PAUSE(self) -> float:  # type: ignore[override]
+        return 0.25 if self._is_shared() else 0.0
+
+    def lock(self) -> AbstractContextManager[None]:
+        return files.folder_lock(f"{self.path}.lock") if self._is_shared() else super().lock()
+
+    def _is_shared(self) -> bool:
+        """Whether running sessions write it too."""
+        return self.path.endswith(("/.claude.json", "/.config.json"))
+
+    def extract(self, data: bytes) -> str:
+        from ccremedy import jsonc
+
+        try:
+            if self.strict:
+                jsonc.parse(data, strict=True)
+            raw = jsonc.get(data, self.keys()) or ""
+        except Problem as problem:
+            todo = "`ccremedy apply reset-config` moves it aside" if self.strict else "Mend it with an editor"
+            raise Drift(problem.what, where=self.path, todo=todo) from None
+        if not raw or not self.vault:
+            return raw
+        from ccremedy import seals
+
+        value = jsonc.parse(raw.encode("utf-8", "surrogateescape"))
+        return seals.seal(raw, raw, value if isinstance(value, str) else raw)
+
+    def edit(self, data: bytes, value: str) -> bytes:
+        return self._edited(data, _unsealed(value, self.vault))
+
+    def _edited(self, data: bytes, raw: str) -> bytes:
+        from ccremedy import jsonc
+
+        return jsonc.put(data, self.keys(), raw, self.place) if raw else jsonc.cut(data, self.keys(), self.place)
+
+    def preview(self, value: str | None) -> tuple[bytes, bytes]:
+        data = files.read(self.path, self.LIMIT) or b""
+        if not self.vault:
+            return data, self._edited(data, value or "")
+        import json
+
+        def hidden(text: str) -> str:
+            from ccremedy.seals import is_sealed
+
+            return json.dumps("<redacted>") if is_sealed(text) else text
+
+        return self._edited(data, hidden(self.extract(data))), self._edited(data, hidden(value or ""))
+
+
+def _unsealed(value: str, vault: str) -> str:
+    if not vault:
+        return value
+    from ccremedy import seals
+
+    return seals.unseal(value, vault)

@@ -1,0 +1,91 @@
+"""Claude Code's settings, layer by layer, and the environment that comes of them.
+
+What wins: managed > project (local) > project > user, and what any of them puts in `env` beats the same variable of
+the shell. A layer that does not parse is ignored as a whole, and silently. (research: claude-code-facts §3, §6)
+"""
+
+from __future__ import annotations
+
+import os
+
+from ccremedy import files
+from ccremedy.errors import Problem
+from ccremedy.record import dataclass, field
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ccremedy.machine import Machine
+
+MANAGED = "/etc/claude-code"
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One settings file that is there: what it says, or why Claude Code ignores it."""
+
+    name: str
+    path: str
+    values: dict[str, object] = field(default_factory=dict)
+    fault: str = ""
+
+    def env(self) -> dict[str, str]:
+        found = self.values.get("env")
+        if not isinstance(found, dict):
+            return {}
+        return {name: str(value) for name, value in found.items() if isinstance(value, (str, int))}
+
+
+def user_file(machine: Machine) -> str:
+    return os.path.join(machine.claude_folder(), "settings.json")
+
+
+def layers(machine: Machine) -> list[Layer]:
+    """The settings files that are there, the one that wins first."""
+    managed = machine.system(MANAGED)
+    parts = os.path.join(managed, "managed-settings.d")
+    paths = [("managed", os.path.join(managed, "managed-settings.json"))]
+    paths += [("managed", os.path.join(parts, name)) for name in files.names(parts) if name.endswith(".json")]
+    if machine.facts.cwd:
+        project = os.path.join(machine.facts.cwd, ".claude")
+        paths += [("project (local)", os.path.join(project, "settings.local.json"))]
+        paths += [("project", os.path.join(project, "settings.json"))]
+    paths.append(("user", user_file(machine)))
+    own = {path: name for name, path in paths}  # in the home directory, the project's file is the user's
+    found = (_layer(own[path], path) for path in dict.fromkeys(path for _, path in paths))
+    return [layer for layer in found if layer is not None]
+
+
+def _layer(name: str, path: str) -> Layer | None:
+    from ccremedy import jsonc  # only where there is a file to read
+
+    try:
+        data = files.read(path)
+        if data is None:
+            return None
+        values = jsonc.parse(data, strict=True) if data.strip() else {}
+    except Problem as problem:
+        return Layer(name, path, fault=problem.what)
+    return Layer(name, path, values) if isinstance(values, dict) else Layer(name, path, fault="holds no JSON object")
+
+
+@dataclass(frozen=True)
+class Variable:
+    """What Claude Code sees of a variable, and where that comes from."""
+
+    value: str
+    where: str  # a path, or SHELL
+
+
+SHELL = "the environment"
+
+
+def variable(machine: Machine, *names: str) -> Variable:
+    """The first of these variables that is set for Claude Code; an empty one counts as set to nothing."""
+    found = layers(machine)
+    for name in names:
+        for layer in found:
+            if name in layer.env():
+                return Variable(layer.env()[name], layer.path)
+        if machine.env.get(name):
+            return Variable(machine.env[name], SHELL)
+    return Variable("", "")

@@ -1,0 +1,122 @@
+"""Where API keys lie in clear: in start-up files, .env files, settings of Claude Code and VS Code, npmrc."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+
+from ccremedy import Assignment, Change, Machine, Problem, Setting, editors, files, seals, settings
+from ccremedy.record import dataclass
+from ccremedy.redact import Secret
+from ccremedy.shells import start_up_files
+
+KEY = "ANTHROPIC_API_KEY"
+_TOKEN = re.compile(r"sk-ant-[\w-]{16,}")
+_WHY = "the secret store has it (ccremedy key status)"
+
+
+@dataclass(frozen=True)
+class Place:
+    """A key that lies open, and the change that takes it away from there, or why we leave it."""
+
+    where: str
+    key: Secret
+    change: Change | None = None
+
+    @property
+    def fingerprint(self) -> str:
+        return seals.names(seals.mark(self.key))[0]
+
+    def __str__(self) -> str:
+        return f"{self.where}: a key with fingerprint {self.fingerprint[:8]}"
+
+
+def movable(machine: Machine, vault: str) -> Iterator[Place]:
+    """The places that Claude Code takes a key from, in the order in which it prefers them."""
+    for layer in settings.layers(machine):
+        if layer.name != "managed" and KEY in layer.env():
+            yield from _member(layer.path, f"/env/{KEY}", vault)
+    for path, syntax in start_up_files(machine):
+        yield from _lines(path, syntax, vault)
+    for path in editor_settings(machine):
+        yield from _member(path, f"/terminal.integrated.env.linux/{KEY}", vault, strict=False)
+    yield from _member(machine.claude_state(), "/primaryApiKey", vault)
+
+
+def editor_settings(machine: Machine) -> list[str]:
+    """The settings of VS Code and its kin, here and (on WSL) of the part that runs here."""
+    editors = ("Code", "Code - Insiders", "VSCodium", "Cursor")
+    paths = [machine.path(".config", name, "User", "settings.json") for name in editors]
+    return [*paths, machine.path(".vscode-server", "data", "Machine", "settings.json")]
+
+
+def _lines(path: str, syntax: str, vault: str) -> Iterator[Place]:
+    resource = Assignment(path, KEY, syntax, vault)
+    data = files.read(path) or b""
+    found = [each for each in editors.get_assignments(data, KEY, syntax) if each.value and not each.aside]
+    if not found:
+        return
+    before = resource.extract(data)
+    after = editors.put_aside(before, KEY, syntax, _WHY)
+    change = Change(resource, before, after, by_hand=f"Remove the line that sets {KEY} from {path}")
+    line = data[: data.find(found[-1].line.encode("utf-8", "surrogateescape"))].count(b"\n") + 1
+    yield Place(f"{path}, line {line}", Secret(found[-1].value), change)
+
+
+def _member(path: str, name: str, vault: str, strict: bool = True) -> Iterator[Place]:
+    from ccremedy import jsonc
+
+    resource = Setting.at(path, name, strict, vault)
+    try:
+        value = jsonc.parse((jsonc.get(files.read(path, resource.LIMIT) or b"", resource.keys()) or "").encode())
+    except Problem:
+        return  # reset-config is for files that do not parse
+    if isinstance(value, str) and value:
+        change = Change(resource, resource.read(), "", by_hand=f"Remove {resource}")
+        yield Place(str(resource).replace("“", "").replace("”", ""), Secret(value), change)
+
+
+def elsewhere(machine: Machine, taken: set[str]) -> Iterator[Place]:
+    """Keys in files that other programs read, or that we cannot edit, but for the files `taken`.
+
+    With what git says of those in a project.
+    """
+    project = machine.facts.cwd
+    names = [name for name in files.names(project) if name == ".env" or name.startswith(".env.")] if project else []
+    paths = [os.path.join(project, name) for name in (*names, ".mcp.json", ".npmrc") if project]
+    tracked = _tracked(project, paths) if any(_tokens(path) for path in paths) else set()
+    for path in dict.fromkeys([*paths, machine.path(".npmrc"), machine.path(".env"), *_rest(machine)]):
+        for number, token in _tokens(path) if path not in taken else []:
+            note = " (git tracks this file: whoever has the repository has the key)" if path in tracked else ""
+            yield Place(f"{path}, line {number}{note}", Secret(token))
+
+
+def _rest(machine: Machine) -> Iterator[str]:
+    """What of the movable places we could not make out: keys in lines that do more than set the variable."""
+    yield from (path for path, _ in start_up_files(machine))
+    yield from editor_settings(machine)
+
+
+def _tokens(path: str) -> list[tuple[int, str]]:
+    """Each line with something that looks like a key."""
+    try:
+        data = files.read(path) or b""
+    except Problem:
+        return []
+    lines = enumerate(data.decode("utf-8", "surrogateescape").split("\n"), 1)
+    return [(number, found[0]) for number, line in lines if (found := _TOKEN.search(line))]
+
+
+def _tracked(folder: str, paths: list[str]) -> set[str]:
+    """Those of the files that git has in its index. No git, no answer."""
+    from ccremedy import processes
+
+    for git in ("/usr/bin/git", "/usr/local/bin/git", "/bin/git"):
+        if files.executable(git):
+            # Without what a repository's own configuration could let git run.
+            command = [git, "-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null", "-C", folder]
+            command += ["ls-files", "-z", "--", *(os.path.basename(path) for path in paths)]
+            outcome = processes.run(command, {"HOME": "/", "GIT_CONFIG_NOSYSTEM": "1"}, timeout=5)
+            return {os.path.join(folder, os.fsdecode(name)) for name in outcome.out.split(b"\0") if name}
+    return set()

@@ -1,0 +1,82 @@
+"""Stop Claude Code sessions that are left over: the second of one conversation, or one that has lost its terminal.
+
+Several sessions beside each other are normal, and so are the processes in the background that Claude Code keeps for
+itself. Nothing that works is stopped unless it is named, and what is stopped does not come back: only its conversation.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+from ccremedy import Change, Finding, Healthy, Machine, Option, Problem, Process, Remedy, knowledge, sessions
+from ccremedy.errors import USAGE
+from ccremedy.sessions import Session
+
+_SERVICE = "it serves background sessions. To stop them all, type: claude daemon stop --any"
+NOT_BY_SIGNAL = {
+    "worker": "its supervisor would start it again. Type: claude stop {id:.8}",
+    **dict.fromkeys(("spare", "pty-host", "supervisor"), _SERVICE),
+    "mcp": "it is no session, but a server that another program uses",
+    "command": "it is no session",
+}
+
+
+class DuplicateSessions(Remedy):
+    title = "Stop Claude Code sessions that are left over"
+    symptoms = (
+        "a claude process keeps a processor busy, and no terminal shows it",
+        "closing the terminal has left claude running",
+        "the same conversation is open twice, and both write to it",
+    )
+    options = (
+        Option("session", "stop the session with this process number, also a busy one, left over or not", value="PID"),
+        Option("kill", "kill it if it has not ended 10 seconds after it was asked to"),
+    )
+
+    def diagnose(self, machine: Machine) -> Iterator[Finding | Healthy]:
+        running, named = sessions.running(machine), str(machine.options.get("session") or "")
+        if named and not (named.isascii() and named.isdigit()):
+            raise Problem("is not the number of a process", where=f"--session {named}", code=USAGE)
+        chosen = [(each, "named", "runs, and you have named it") for each in running if str(each.pid) == named]
+        surplus = chosen if named else list(_surplus(running))
+        inside = sessions.inside(machine) if surplus else ""
+        for session, name, what in surplus:
+            why = inside or session.obstacle or NOT_BY_SIGNAL.get(session.kind, "").format(id=session.id)
+            if session.status == "busy" and not named:
+                why = why or f"it is at work. To stop it all the same: --session {session.pid}"
+            kill = bool(machine.options.get("kill"))
+            process = Process(session.folder or "/", session.pid, session.start, session.id, session.kind, kill)
+            change = Change(process, "running", "ended", refused=why)
+            evidence, advice = tuple(_evidence(session)), tuple(_advice(session))
+            yield Finding(name, f"session {session.pid} {what}", evidence, advice, (change,), "warning", "high")
+        if not surplus:
+            count = sum(each.kind not in NOT_BY_SIGNAL or each.kind == "worker" for each in running)
+            none = f"none is left over of the sessions that run ({count}; several are normal)"
+            yield Healthy(f"process {named} is no session that runs here" if named else none)
+
+
+def _surplus(running: list[Session]) -> Iterator[tuple[Session, str, str]]:
+    """What is left over, with the finding's id and what is wrong. (research: claude-code-facts §7, rule 4)"""
+    interactive = [each for each in running if each.kind == "interactive" and not each.obstacle]
+    for each in interactive:
+        twins = [twin for twin in interactive if twin.id == each.id != ""] or [each]
+        kept = max(twins, key=lambda twin: (twin.status == "busy", bool(twin.terminal), twin.registered, twin.active))
+        if each.adopted and not each.terminal:
+            yield each, "orphan", "has lost its terminal, so nobody can reach it any more"
+        elif each != kept and (each.registered or not each.terminal):
+            yield each, "duplicate", f"has the same conversation open as process {kept.pid}"
+
+
+def _evidence(session: Session) -> Iterator[str]:
+    since = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(session.since)) if session.since else "an unknown time"
+    yield f"{session.kind}, version {session.version or 'unknown'}, in {session.folder or 'an unknown directory'}"
+    yield f"since {since}, {session.status} now, {session.load:.0%} of a processor on average"
+    parent = f"{session.parent}, which has adopted it" if session.adopted else session.parent
+    yield f"terminal: {session.terminal or 'none'}; parent: {parent}"
+
+
+def _advice(session: Session) -> Iterator[str]:
+    fixed = knowledge.load("sessions")["logins_side_by_side_since"]
+    if session.version and [*map(int, session.version.split("."))] < [*map(int, fixed.split("."))]:
+        yield f"Update first (claude update): until {fixed} sessions beside each other could lose the login"
