@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from contextlib import suppress
+from itertools import pairwise
 
 from ccremedy.record import dataclass
 from ccremedy.redact import visible
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
 LIMIT = 2 * 2**20  # bytes; the bundles of operating systems have 0.2 MB
+_MOST = 10_000  # DER values in a row; 2 MB could hold a million empty ones, and each takes OpenSSL a moment
 
 
 @dataclass(frozen=True)
@@ -52,8 +54,8 @@ class Fault:
 class Bundle:
     """`pem` holds the CA certificates and nothing else; '' where there is none, or a private key beside them.
 
-    `form` is "pem" where node and Claude Code read all of them from the file as it is, and "untidy" where one of the two
-    misses some; the others are "der", "pkcs7", "utf-16", "junk" and "empty".
+    `form` is "pem" where node and Claude Code read all of them from the file as it is, and "untidy" where one of the
+    two misses some; the others are "der", "pkcs7", "utf-16", "junk" and "empty".
     """
 
     pem: str
@@ -189,7 +191,7 @@ def _oddities(blocks: list[_Block], authorities: Sequence[Certificate]) -> Itera
         what = f"{weak[0].subject} has a key or a signature that newer versions of node refuse as weak"
         yield Fault("weak", what, False)
     names = sorted(each.subject for each in authorities)
-    twins = [one for one, other in zip(names, names[1:]) if one == other]
+    twins = [one for one, other in pairwise(names) if one == other]
     if twins:
         what = f"Two different certificates in it have the name {twins[0]}: one may be out of use"
         yield Fault("same-name", what, False)
@@ -306,8 +308,8 @@ def _certificates(blocks: Iterable[_Block]) -> tuple[Certificate, ...]:
 def _read_by_all(data: bytes) -> set[bytes]:
     """The CA certificates (DER) that both node and Claude Code find in the file as it is.
 
-    Node's OpenSSL stops at the first fault, and at a line that begins with a NUL. Claude Code's BoringSSL misses a block
-    right behind a byte order mark; so does OpenSSL, once the mark is question marks.
+    Node's OpenSSL stops at the first fault, and at a line that begins with a NUL. Claude Code's BoringSSL misses a
+    block right behind a byte order mark; so does OpenSSL, once the mark is question marks.
     """
     context = _context()
     text = re.split(rb"^\0", data, maxsplit=1, flags=re.M)[0].decode("ascii", "replace")
@@ -357,8 +359,8 @@ def _values(data: bytes) -> list[tuple[int, bytes, bytes]]:
             if not 0x80 < size < 0x85:
                 raise ValueError("not DER")
             size = int.from_bytes(data[at + 2 : start], "big")
-        if start + size > len(data):
-            raise ValueError("cut off")
+        if start + size > len(data) or len(found) == _MOST:
+            raise ValueError("cut off, or no end of it")
         found.append((data[at], data[start : start + size], data[at : start + size]))
         at = start + size
     return found

@@ -1,21 +1,29 @@
-"""Which credential Claude Code uses, and where each that is set comes from (research: claude-code-facts §4).
+"""Which credential Claude Code uses, where each that is set comes from, and the key that ccremedy keeps for it.
 
-Seven levels, the lowest number wins. Nothing here asks a server: a credential that wins may still be refused.
+Seven levels, the lowest number wins (research: claude-code-facts §4). Nothing here asks a server: a credential that
+wins may still be refused.
 """
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 
 from ccremedy import files, settings
-from ccremedy.errors import Problem
+from ccremedy.errors import UNSUPPORTED, Problem
+from ccremedy.finding import want
 from ccremedy.record import dataclass
+from ccremedy.resources.texts import Setting, Whole
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ccremedy.machine import Machine
+    from ccremedy.redact import Secret
+    from ccremedy.resources import Change
+    from ccremedy.resources.entry import Entry
 
 _PROVIDERS = ("CLAUDE_CODE_USE_BEDROCK", "CLAUDE_CODE_USE_VERTEX", "CLAUDE_CODE_USE_FOUNDRY")
 
@@ -76,3 +84,89 @@ def _read(path: str) -> dict[str, object]:
     except Problem:
         return {}
     return found if isinstance(found, dict) else {}
+
+
+# ---- the key that ccremedy keeps: `key.json` in the state folder says which entry of which store it is, by fingerprint
+
+OS_STORE = "os"  # the vault that is not a folder
+
+
+def key_folder(machine: Machine) -> str:
+    """Where keys lie for whoever asks for a file that only they can read."""
+    return os.path.join(machine.adapter.state_folder(machine.facts), "keys")
+
+
+def key_entry(machine: Machine, fingerprint: str, vault: str) -> Entry:
+    from ccremedy.resources.entry import Entry  # only where there is a key
+
+    return Entry(os.path.join(key_folder(machine), fingerprint), fingerprint, vault)
+
+
+def key_record(machine: Machine) -> str:
+    return os.path.join(machine.adapter.state_folder(machine.facts), "key.json")
+
+
+def key_record_text(fingerprint: str, vault: str, since: str = "") -> str:
+    """What `record` holds. Without `since`, nobody knows how old the key is: it is as old as the record."""
+    return json.dumps({"fingerprint": fingerprint, "vault": vault, **({"since": since} if since else {})}) + "\n"
+
+
+def keep(machine: Machine, secret: Secret, vault: str, since: str = "") -> Iterator[Change]:
+    """The changes after which this is the key: in the store, on record, and what Claude Code is told."""
+    from ccremedy import seals
+
+    name = seals.names(seals.mark(secret))[0]
+    yield from want(key_entry(machine, name, vault), f"‹secret:{name}›")
+    yield from want(Whole(key_record(machine)), key_record_text(name, vault, since))
+    yield from helper(machine, name)
+
+
+def unfit(secret: Secret) -> str:
+    """Why this cannot be a key: Claude Code takes one printable word, and sends what it gets as it is."""
+    text = secret.reveal()
+    if text and text.isascii() and text.isprintable() and not set(text) & set(" \"'"):
+        return ""
+    return "holds what no key has: a line break, a blank, quotes, or another alphabet" if text else "is empty"
+
+
+def kept_key(machine: Machine) -> dict[str, str]:
+    """The record; empty where there is no key. Problem (6) where it is none."""
+    data = files.read(key_record(machine))
+    if data is None:
+        return {}
+    try:
+        found = json.loads(data)
+        return {name: str(found[name]) for name in ("fingerprint", "vault")} | {"since": str(found.get("since", ""))}
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        what, todo = "is not what ccremedy wrote there", "Move it away, then run: ccremedy key set"
+        raise Problem(what, where=key_record(machine), todo=todo, code=UNSUPPORTED) from None
+
+
+def key_age(machine: Machine, now: float) -> int | None:
+    """How many days the key has been in use; None where there is none."""
+    found, status = kept_key(machine), files.status(key_record(machine))
+    if not found or status is None:
+        return None
+    import calendar
+    import time
+
+    try:
+        since = calendar.timegm(time.strptime(found["since"], "%Y-%m-%d")) if found["since"] else status.st_mtime
+    except ValueError:
+        since = status.st_mtime
+    return int((now - since) // 86400)
+
+
+def helper(machine: Machine, fingerprint: str) -> Iterator[Change]:
+    """The change that lets Claude Code ask ccremedy for the key."""
+    from ccremedy.shells import quote
+
+    path, words = settings.user_file(machine), (*machine.facts.program, "key", "print")
+    resource = Setting.at(path, "/apiKeyHelper")
+    command = json.dumps(" ".join(quote("sh", word) for word in words))
+    refused = ""
+    with contextlib.suppress(Problem):  # `want` says why
+        if resource.read() not in (None, "", command):
+            refused = "names another program already; remove that setting first if ccremedy is to keep the key"
+    by_hand = f'Put into {path}: "apiKeyHelper": {command}'
+    yield from want(resource, command, by_hand=by_hand, refused=refused, expects=(f"prints {fingerprint}",))

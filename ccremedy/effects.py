@@ -78,8 +78,8 @@ def _reaches(machine: Machine, change: Change, url: str) -> str:
     if bundles and url.startswith("https:"):  # node does not ask the system's authorities, Claude Code does
         env.setdefault("NODE_EXTRA_CA_CERTS", bundles[0])
     if (node := machine.which("node")) and url.startswith("https:"):
-        proxy = next((env[name] for name in network.PROXY_NAMES if env.get(name)), "")
-        direct = network.bypasses(url, env.get("no_proxy") or env.get("NO_PROXY", ""))
+        proxy = next((env[name] for name in settings.PROXY_NAMES if env.get(name)), "")
+        direct = network.bypasses(url, ",".join((env.get("no_proxy", ""), env.get("NO_PROXY", ""))))
         env |= {"CCREMEDY_URL": url, "CCREMEDY_PROXY": "" if direct else proxy}
         outcome = processes.run([node, "-e", _NODE], env, timeout=20)
         if why := outcome.out.decode("utf-8", "replace") or ("no answer" if outcome.timed_out else ""):

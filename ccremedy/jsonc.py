@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import json
 import re
-import zlib
-from typing import TYPE_CHECKING
 
 from ccremedy.errors import Problem
 from ccremedy.record import dataclass
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -427,6 +426,8 @@ def _without(text: str, spans: list[Span], start: int, end: int) -> str:
 
 def _check(text: str, spans: list[Span], start: int, end: int) -> int:
     """A number that tells whether a gap, without the spans, and what comes behind it are still the same."""
+    import zlib  # only where something is edited
+
     return zlib.crc32(_bytes(_without(text, spans, start, end + 1)))
 
 

@@ -32,9 +32,6 @@ if TYPE_CHECKING:
 
 # ---- proxies
 
-PROXY_NAMES = ("https_proxy", "HTTPS_PROXY", "http_proxy", "HTTP_PROXY")  # the order in which Claude Code looks
-
-
 @dataclass(frozen=True)
 class Proxy:
     scheme: str  # "http" or "https": how the proxy itself is spoken to

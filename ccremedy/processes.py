@@ -247,7 +247,7 @@ class _Numbered:
         try:
             self.process.wait(seconds)
         except self.late:
-            return self.process.status() == "zombie"
+            return str(self.process.status()) == "zombie"
         return True
 
     def close(self) -> None:

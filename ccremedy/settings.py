@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ccremedy.machine import Machine
 
 MANAGED = "/etc/claude-code"
+PROXY_NAMES = ("https_proxy", "HTTPS_PROXY", "http_proxy", "HTTP_PROXY")  # the order in which Claude Code looks
 
 
 @dataclass(frozen=True)

@@ -92,7 +92,16 @@ def quote(shell: str, text: str) -> str:
     """`text` as one literal word."""
     if shell == "fish":
         return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
-    return "'" + text.replace("'", "'\\''") + "'"
+    word = "'" + text.replace("'", "'\\''") + "'"
+    if shell == "tcsh":  # history and line ends act within its quotes, too
+        return word.replace("!", "\\!").replace("\n", "\\\n")
+    return word
+
+
+def export(shell: str, name: str, value: str) -> str:
+    """The line that gives a variable this value, here and in all that is started from here."""
+    lead = {"fish": "set -gx {} {}", "tcsh": "setenv {} {}"}.get(shell, "export {}={}")
+    return lead.format(name, quote(shell, value)) + "\n"
 
 
 def prepend(shell: str, folder: str, below: Sequence[str] = (), behind: Sequence[str] = ()) -> str:

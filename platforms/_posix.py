@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
 
 from ccremedy import Adapter, Block, Change, Facts, Machine, Problem, want
 from ccremedy.errors import UNSUPPORTED
 from ccremedy.shells import KNOWN, prepend, profiles
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
 
 # Never PATH: a folder of the user's, or one that anybody may write to, may stand in it.
 _PROGRAMS = ("/bin", "/usr/bin", "/usr/local/bin", "/opt/homebrew/bin")

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 
 from ccremedy import Facts, Problem, files
 from ccremedy.sessions import Details, Running
 
 from . import _posix
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 class Linux(_posix.Posix):

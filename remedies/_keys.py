@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
 
-from ccremedy import Assignment, Change, Machine, Problem, Setting, editors, files, seals, settings
+from ccremedy import Assignment, Change, Machine, Problem, Setting, editors, files, settings
 from ccremedy.record import dataclass
 from ccremedy.redact import Secret
 from ccremedy.shells import start_up_files
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 KEY = "ANTHROPIC_API_KEY"
 _TOKEN = re.compile(r"sk-ant-[\w-]{16,}")
@@ -26,6 +29,8 @@ class Place:
 
     @property
     def fingerprint(self) -> str:
+        from ccremedy import seals  # only where there is a key
+
         return seals.names(seals.mark(self.key))[0]
 
     def __str__(self) -> str:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
 
 from ccremedy import Assignment, Change, Machine, Problem, Setting, editors, files, knowledge, settings
 from ccremedy.record import dataclass
 from ccremedy.shells import start_up_files
 
 from . import _keys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _WHY = "it let every certificate pass"
 _ANCHORS = (  # where administrators put the authorities of a company: Debian, Fedora, Arch

@@ -7,16 +7,17 @@ itself. Nothing that works is stopped unless it is named, and what is stopped do
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 
-from ccremedy import Change, Finding, Healthy, Machine, Option, Problem, Process, Remedy, knowledge, sessions
+from ccremedy import Change, Finding, Healthy, Machine, Option, Problem, Remedy, knowledge, sessions
 from ccremedy.errors import USAGE
-from ccremedy.sessions import Session
 
-_SERVICE = "it serves background sessions. To stop them all, type: claude daemon stop --any"
-NOT_BY_SIGNAL = {
-    "worker": "its supervisor would start it again. Type: claude stop {id:.8}",
-    **dict.fromkeys(("spare", "pty-host", "supervisor"), _SERVICE),
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SERVICE = "it serves background sessions. To stop them: claude daemon stop --any"
+NOT_BY_SIGNAL = dict.fromkeys(("supervisor", "pty-host", "spare"), SERVICE) | {
+    "worker": "its supervisor would start it again. To stop it: claude stop {id:.8}",
     "mcp": "it is no session, but a server that another program uses",
     "command": "it is no session",
 }
@@ -26,7 +27,6 @@ class DuplicateSessions(Remedy):
     title = "Stop Claude Code sessions that are left over"
     symptoms = (
         "a claude process keeps a processor busy, and no terminal shows it",
-        "closing the terminal has left claude running",
         "the same conversation is open twice, and both write to it",
     )
     options = (
@@ -45,18 +45,20 @@ class DuplicateSessions(Remedy):
             why = inside or session.obstacle or NOT_BY_SIGNAL.get(session.kind, "").format(id=session.id)
             if session.status == "busy" and not named:
                 why = why or f"it is at work. To stop it all the same: --session {session.pid}"
-            kill = bool(machine.options.get("kill"))
-            process = Process(session.folder or "/", session.pid, session.start, session.id, session.kind, kill)
-            change = Change(process, "running", "ended", refused=why)
-            evidence, advice = tuple(_evidence(session)), tuple(_advice(session))
-            yield Finding(name, f"session {session.pid} {what}", evidence, advice, (change,), "warning", "high")
+            where, kill = session.folder or "/", machine.options.get("kill") is True
+            from ccremedy import Process  # only where there is one to stop
+
+            process = Process(where, session.pid, session.start, session.id, session.kind, kill)
+            facts = tuple(_evidence(session)), tuple(_advice(session, process.farewell()))
+            changes = (Change(process, "running", "ended", refused=why),)
+            yield Finding(name, f"session {session.pid} {what}", *facts, changes, "warning", "high")
         if not surplus:
-            count = sum(each.kind not in NOT_BY_SIGNAL or each.kind == "worker" for each in running)
+            count = sum(each.kind in ("interactive", "print", "ide", "worker") for each in running)
             none = f"none is left over of the sessions that run ({count}; several are normal)"
             yield Healthy(f"process {named} is no session that runs here" if named else none)
 
 
-def _surplus(running: list[Session]) -> Iterator[tuple[Session, str, str]]:
+def _surplus(running: list[sessions.Session]) -> Iterator[tuple[sessions.Session, str, str]]:
     """What is left over, with the finding's id and what is wrong. (research: claude-code-facts §7, rule 4)"""
     interactive = [each for each in running if each.kind == "interactive" and not each.obstacle]
     for each in interactive:
@@ -68,15 +70,16 @@ def _surplus(running: list[Session]) -> Iterator[tuple[Session, str, str]]:
             yield each, "duplicate", f"has the same conversation open as process {kept.pid}"
 
 
-def _evidence(session: Session) -> Iterator[str]:
+def _evidence(session: sessions.Session) -> Iterator[str]:
     since = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(session.since)) if session.since else "an unknown time"
     yield f"{session.kind}, version {session.version or 'unknown'}, in {session.folder or 'an unknown directory'}"
     yield f"since {since}, {session.status} now, {session.load:.0%} of a processor on average"
-    parent = f"{session.parent}, which has adopted it" if session.adopted else session.parent
-    yield f"terminal: {session.terminal or 'none'}; parent: {parent}"
+    yield f"terminal: {session.terminal or 'none'}; parent: {session.parent}{' (adopted)' * session.adopted}"
 
 
-def _advice(session: Session) -> Iterator[str]:
+def _advice(session: sessions.Session, resume: str) -> Iterator[str]:
     fixed = knowledge.load("sessions")["logins_side_by_side_since"]
     if session.version and [*map(int, session.version.split("."))] < [*map(int, fixed.split("."))]:
         yield f"Update first (claude update): until {fixed} sessions beside each other could lose the login"
+    resume = resume if session.id else "claude --resume, which lists them"
+    yield f"Undo does not bring a stopped session back. To go on with its conversation: {resume}"

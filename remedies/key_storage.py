@@ -10,26 +10,15 @@ from __future__ import annotations
 import os
 import stat
 import time
-from collections.abc import Iterator
 
-from ccremedy import (
-    Change,
-    Finding,
-    Healthy,
-    Machine,
-    Mode,
-    Option,
-    Remedy,
-    credentials,
-    files,
-    key,
-    seals,
-    sessions,
-    want,
-)
+from ccremedy import Change, Finding, Healthy, Machine, Mode, Option, Remedy, credentials, files, sessions, want
 from ccremedy.record import replace
 
 from . import _keys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 DAYS = 90
 
@@ -54,19 +43,21 @@ class KeyStorage(Remedy):
 
 def _move(machine: Machine) -> Iterator[Finding]:
     open_file = bool(machine.options.get("owner-only-file"))
-    vault = key.folder(machine) if open_file else seals.OS_STORE
+    vault = credentials.key_folder(machine) if open_file else credentials.OS_STORE
     places = list(_keys.movable(machine, vault))
     if not places:
         return
+    from ccremedy import seals  # only where there is a key
+
     taken = [place.change for place in places if place.change]
     marks = [seals.mark(places[0].key), *(change.before or "" for change in taken)]
     names = dict.fromkeys(name for text in marks for name in seals.names(text))
     changes: list[Change] = []
     for name in names:
-        changes += want(key.entry(machine, name, vault), f"‹secret:{name}›")
-    changes += [each for each in key.store(machine, places[0].key, vault) if each not in changes]
+        changes += want(credentials.key_entry(machine, name, vault), f"‹secret:{name}›")
+    changes += [each for each in credentials.keep(machine, places[0].key, vault) if each not in changes]
     changes += [replace(each, refused=_in_the_way(machine, each)) for each in taken]
-    if why := key.unfit(places[0].key) or next((each.refused for each in changes if each.refused), ""):
+    if why := credentials.unfit(places[0].key) or next((each.refused for each in changes if each.refused), ""):
         changes = [replace(each, refused=why) for each in changes]
     yield Finding(
         "open-key",
@@ -109,7 +100,7 @@ def _open_files(machine: Machine) -> Iterator[Finding]:
 
 
 def _elsewhere(machine: Machine) -> Iterator[Finding]:
-    taken = {place.change.resource.path for place in _keys.movable(machine, seals.OS_STORE) if place.change}
+    taken = {place.change.resource.path for place in _keys.movable(machine, credentials.OS_STORE) if place.change}
     if places := list(_keys.elsewhere(machine, taken)):
         yield Finding(
             "keys-elsewhere",
@@ -121,7 +112,7 @@ def _elsewhere(machine: Machine) -> Iterator[Finding]:
 
 
 def _old(machine: Machine) -> Iterator[Finding]:
-    days = key.age(machine, time.time())
+    days = credentials.key_age(machine, time.time())
     if days is not None and days > DAYS:
         title = f"the key in the secret store is {days} days old"
         yield Finding(

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 
 from ccremedy import Finding, Healthy, Line, Machine, Remedy, files, want
 
 from . import _node, _npm
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 NATIVE = (
     "If npm is only there for Claude Code, its native installer is the better way: it needs no npm, no prefix and no "

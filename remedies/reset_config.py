@@ -7,7 +7,6 @@ cannot be made anew (transcripts, memory, agents, commands, skills, settings tha
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 
 from ccremedy import Change, Finding, Healthy, Location, Machine, Option, Remedy, files, knowledge, sessions, want
 from ccremedy.files import free_name
@@ -15,6 +14,10 @@ from ccremedy.record import replace
 from ccremedy.shells import quote
 
 from . import _claude
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 class ResetConfig(Remedy):

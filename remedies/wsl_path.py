@@ -7,11 +7,14 @@ Linux paths ("exec: node: not found"). Windows' PATH import is left on: switchin
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
 
 from ccremedy import Change, Finding, Healthy, Machine, Remedy
 
 from . import _node
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
 
 PROGRAMS = ("node", "npm", "claude")
 INSTALL = {

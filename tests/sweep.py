@@ -225,7 +225,8 @@ def cases() -> dict[str, Case]:
     with scratch_folder("choose") as scratch:
         for case in testing.cases(os.path.join(HERE, "cases")):
             rig = Rig.make(case, scratch, no_shells)
-            changes = [change for finding in rig.diagnose().findings for change in finding.changes if not change.refused]
+            findings = rig.diagnose().findings
+            changes = [change for finding in findings for change in finding.changes if not change.refused]
             if changes and all(change.resource.REVERSIBLE for change in changes):
                 found[f"{case.remedy.id}/{case.name}"] = case
     found[SEVERAL] = Case("several-findings-in-one-run", Several(), {

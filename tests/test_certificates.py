@@ -580,6 +580,13 @@ def test_damage_of_any_kind_gets_a_verdict(whole: bytes, data: st.DataObject) ->
     assert len({fault.id for fault in bundle.faults}) == len(bundle.faults)
 
 
+@pytest.mark.parametrize("piece", [b"0\0", b"-----BEGIN CERTIFICATE-----\n", b"\n", b"\n\0", b" "], ids=ascii)
+def test_a_file_full_of_nothing_takes_little_time(piece: bytes) -> None:
+    begun = time.process_time()
+    assert judge(piece * (certificates.LIMIT // len(piece)), time.time()).fatal
+    assert time.process_time() - begun < 6
+
+
 def test_a_certificate_is_described_in_one_line_that_acts_on_no_terminal() -> None:
     name = "Corp\x1b[2J\nRoot\u202e"
     since = datetime.datetime(2020, 2, 29, tzinfo=datetime.timezone.utc)

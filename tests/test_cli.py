@@ -18,6 +18,7 @@ import jsonschema
 import pytest
 
 import ccremedy
+from ccremedy import registry
 from ccremedy.testing import snapshot
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ def break_state(cli: CommandLine) -> Path:
     """Something for reset-config, whose risk is medium."""
     path = cli.home / ".claude.json"
     path.write_text('{"projects": {')
+    path.chmod(0o600)
     return path
 
 
@@ -60,13 +62,14 @@ def test_version_and_help(cli: CommandLine) -> None:
 
 def test_list_names_every_remedy(cli: CommandLine) -> None:
     answer = cli("list")
-    assert [line.split()[0] for line in answer.out.splitlines()] == ["npm-prefix", "reset-config", "wsl-path"]
+    names = ["duplicate-sessions", "key-storage", "npm-prefix", "proxy-ca", "reset-config", "wsl-path"]
+    assert [line.split()[0] for line in answer.out.splitlines()] == names
     document = as_json(cli("list", "--json"))
-    assert [each["id"] for each in document["remedies"]] == ["npm-prefix", "reset-config", "wsl-path"]
+    assert [each["id"] for each in document["remedies"]] == names
     assert all(each["title"] and each["symptoms"] for each in document["remedies"])
 
 
-@pytest.mark.parametrize("name", ["npm-prefix", "reset-config", "wsl-path"])
+@pytest.mark.parametrize("name", registry.remedies())
 def test_show_tells_what_a_remedy_is_for(name: str, cli: CommandLine) -> None:
     answer = cli("show", name)
     assert answer.code == 0
@@ -86,7 +89,7 @@ def test_diagnose_says_what_is_wrong_and_what_to_type(cli: CommandLine) -> None:
     assert (finding["remedy"], finding["id"], finding["risk"]) == ("npm-prefix", "not-writable", "low")
     assert {change["status"] for change in finding["changes"]} == {"pending"}
     assert all("+++" in change["diff"] for change in finding["changes"])
-    assert {each["remedy"] for each in document["healthy"]} == {"reset-config", "wsl-path"}
+    assert {each["remedy"] for each in document["healthy"]} == registry.remedies().keys() - {"npm-prefix"}
     assert all(each["reason"] for each in document["healthy"])
 
 
@@ -478,7 +481,7 @@ def test_a_bare_clone_diagnoses_and_shows(bare: CommandLine) -> None:
     assert bare("apply", "npm-prefix", "--dry-run").code == 0
     assert bare("plan", "npm-prefix", "-o", "-").code == 0
     assert bare("history").code == 0
-    assert bare("list").out.count("\n") == 3
+    assert bare("list").out.count("\n") == len(registry.remedies())
 
 
 def test_a_bare_clone_says_what_it_needs_to_change_anything(bare: CommandLine) -> None:
@@ -513,6 +516,7 @@ METHODS = {"write_text", "write_bytes", "touch", "symlink_to", "hardlink_to", "r
 ALLOWED = {
     "ccremedy/files.py": "every touch of the file system",
     "ccremedy/processes.py": "every process",
+    "ccremedy/network.py": "every connection",
     "ccremedy/testing.py": "makes the sick machines of the tests",
 }
 SOURCES = sorted(

@@ -25,7 +25,7 @@ STATE = {
     "customApiKeyResponses": {"approved": [KEY[-20:]]},
     "projects": {f"/home/dev/{name}": {"hasTrustDialogAccepted": True} for name in ("one", "two", "lost", "more")},
 }
-# It gives its child a terminal of which nobody is in control, and ends. Another child reads what is written there.
+# It gives its child a terminal that controls nobody, and ends. Another child reads what is written there, for ever.
 LOSE = """
 import os, subprocess, sys
 master, terminal = os.openpty()
@@ -34,7 +34,6 @@ if os.fork():
     subprocess.Popen(sys.argv[1:], stdin=terminal, stdout=terminal, stderr=terminal)
 else:
     os.setsid()
-    os.close(terminal)
     for name in (0, 1, 2):
         os.dup2(os.open("/dev/null", os.O_RDWR), name)
     while os.read(master, 65536):
@@ -129,6 +128,7 @@ def test_inside_of_a_session_it_refuses(machine: World) -> None:
 
 def test_exactly_the_orphan_ends(machine: World) -> None:
     lost, before = pid_in(machine, "lost"), processes(machine)
+    (conversation,) = [each["sessionId"] for each in entries(machine) if each["pid"] == lost]
     found = machine.ccremedy("diagnose", "duplicate-sessions", "--json")
     assert found.code == 1, found.both
     (finding,) = found.json["findings"]
@@ -146,7 +146,7 @@ def test_exactly_the_orphan_ends(machine: World) -> None:
     again = apply(machine)
     assert again.code == 0, again.both
     undone = machine.ccremedy("undo", "--yes")
-    assert "cd /home/dev/lost && claude --resume" in undone.both
+    assert f"cd '/home/dev/lost' && claude --resume '{conversation}'" in undone.both
     assert before.keys() - processes(machine).keys() == {lost}
 
 

@@ -60,7 +60,9 @@ def measure(needs: Callable[[str], None], tmp_path: Path) -> Callable[..., Figur
 
 def test_nothing_but_what_was_meant_is_hit(measure: Callable[..., Figures], capsys: pytest.CaptureFixture[str]) -> None:
     found = measure("1000", "20", "8")
-    points, landed, bad = (sum(figures, start) for figures, start in zip(zip(*found.values()), (0, 0, [])))
+    points = sum(figures[0] for figures in found.values())
+    landed = sum(figures[1] for figures in found.values())
+    bad = [each for figures in found.values() for each in figures[2]]
     with capsys.disabled():
         print(f"\nkill-safety points={points} landed={landed} bad={len(bad)}", end=" ")
     assert not bad, bad[:5]
@@ -372,7 +374,7 @@ def plant_number() -> None:
     def bug(pid: int, start: str, **how: object) -> None:
         os.kill(pid, signal.SIGTERM)
 
-    processes.stop = bug  # type: ignore[assignment]
+    processes.stop = bug
 
 
 def plant_look_first() -> None:
@@ -382,7 +384,7 @@ def plant_look_first() -> None:
             os.kill(pid, signal.SIGTERM)
         held.close()
 
-    processes.stop = bug  # type: ignore[assignment]
+    processes.stop = bug
 
 
 def plant_by_name() -> None:

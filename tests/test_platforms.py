@@ -209,7 +209,8 @@ def test_processes_are_read_from_proc(tmp_path: Path) -> None:
              for pid, name, start in ((1, "init", 5), (20, "a b", 6), (300, "x) R 1 (y", 7))}  # fmt: skip
     where = facts(tmp_path, DEBIAN | files | {"proc/40/stat": "40 (cut short) S 1", "proc/self/stat": "1 (x) S"})
     (tmp_path / "proc/50").mkdir()
-    assert sorted(registry.adapter(where).processes(where)) == [(1, "5"), (20, "6"), (300, "7")]
+    found = sorted((each.pid, each.start) for each in registry.adapter(where).processes(where))
+    assert found == [(1, "5"), (20, "6"), (300, "7")]
 
 
 # ---- not yet

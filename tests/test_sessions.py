@@ -48,7 +48,7 @@ class World:
     ) -> None:  # fmt: skip
         folder = self.root / "proc" / str(pid)
         folder.mkdir(parents=True)
-        before = f"{state} {parent} 1 1 {terminal} -1 4194304 1 0 0 0 {cpu} 0 0 0 20 0 8 0"
+        before = f"{state} {parent} 1 1 {terminal} -1 4194304 1 0 0 0 {cpu // 2} {cpu - cpu // 2} 0 0 20 0 8 0"
         after = "1 1 184467 1 1 0 0 0 0"
         (folder / "stat").write_text(f"{pid} ({name}) {before} {start} {after}\n")
         (folder / "comm").write_text(f"{name}\n")

@@ -196,11 +196,22 @@ def _specific(parser: argparse.ArgumentParser, command: str) -> dict[str, list[s
     for remedy in registry.remedies().values():
         for option in remedy.options:
             name, what = f"--{option.name}", f"{remedy.id}: {option.help}"
-            if option.name not in switches:
-                kind = {"metavar": option.value, "default": ""} if option.value else {"action": "store_true"}
-                parser.add_argument(name, dest=option.name, help=what, **kind)  # type: ignore[arg-type]
+            if option.name not in switches and option.value:
+                parser.add_argument(name, dest=option.name, help=what, metavar=option.value, default="", type=_filled)
+            elif option.name not in switches:
+                parser.add_argument(name, dest=option.name, help=what, action="store_true")
             switches.setdefault(option.name, []).append(remedy.id)
     return switches
+
+
+def _filled(text: str) -> str:
+    """An empty value is a variable that somebody forgot to set, not an option that was not given."""
+    if not text:
+        raise ValueError
+    return text
+
+
+_filled.__name__ = "value"  # argparse names the type in its message
 
 
 def _seconds(text: str) -> float:
@@ -228,7 +239,7 @@ def _show(report: Report, options: argparse.Namespace, screen: Screen) -> int:
     if report.findings or report.failed or report.healthy:
         machine = commands.this_machine(options)
     screen.report(report, machine, diffs=getattr(options, "dry_run", False) or screen.verbose)
-    if report.run:
+    if report.run and any(change.resource.REVERSIBLE for _, _, change in report.outcomes):
         screen.say(f"That was run {report.run}. To take it back: ccremedy undo {report.run}")
     elif report.command == "diagnose" and any(not c.refused for f in report.findings for c in f.changes):
         screen.say("To mend it: ccremedy apply --all (add --dry-run to see each change first)")

@@ -138,12 +138,14 @@ def carry_out(
         report.problems.append(problem)
         report.exit = problem.code
         return report
-    doing = [_only(finding, agreed) for finding in found.findings]
     with journal.lock(options.timeout):
         from ccremedy.engine import Engine  # not for a dry run
 
         if planned is not None:
             plans.check_unused(planned, journal.sound_runs())  # somebody else may have been faster
+        if not all(change.resource.REVERSIBLE for change in agreed):
+            found.findings = report.findings = _still_so(machine, found.findings, remedies)
+        doing = [_only(finding, agreed) for finding in found.findings]
         hand = Engine(machine, journal, timeout=options.timeout)
         run = journal.begin(_next(journal), command, _now(), planned["plan"] if planned else "")
         result = hand.apply(doing, run, remedies)
@@ -353,6 +355,23 @@ def _only(finding: Finding, agreed: set[Change]) -> Finding:
     return replace(finding, changes=tuple(each for each in finding.changes if each.refused or each in agreed))
 
 
+def _still_so(machine: Machine, findings: list[Finding], remedies: dict[str, Remedy]) -> list[Finding]:
+    """What cannot be taken back is looked at once more: an idle session may have begun to work since it was shown."""
+    from ccremedy.diagnosis import diagnose
+    from ccremedy.record import replace
+
+    now = diagnose(machine, remedies.values())
+    again = {change.key(): change for finding in now.findings for change in finding.changes}
+
+    def checked(change: Change) -> Change:
+        if change.resource.REVERSIBLE or change.refused:
+            return change
+        current = again.get(change.key())
+        return replace(change, refused="is no longer as it was shown" if current is None else current.refused)
+
+    return [replace(each, changes=tuple(map(checked, each.changes))) for each in findings]
+
+
 def _outcome(report: Report, result: Result, found: Diagnosis, agreed: set[Change]) -> Report:
     report.outcomes, report.problems, report.notes = result.outcomes, result.problems, report.notes + result.notes
     report.run = result.run.number if result.run.kept() else None
@@ -362,7 +381,7 @@ def _outcome(report: Report, result: Result, found: Diagnosis, agreed: set[Chang
             if not change.refused and change not in agreed:
                 report.outcomes[finding.remedy, finding.id, change] = "declined"
             states.add(report.status(finding, change))
-        if not finding.changes:
+        if not finding.changes and finding.severity == "error":
             states.add("refused")
     if found.failed:
         states.add("refused")
@@ -389,9 +408,10 @@ def _precluded(found: Diagnosis) -> int:
     """The exit code of doing nothing: 6 where nothing of what is wrong can be mended here, 3 where one cannot tell."""
     if found.failed:
         return errors.PARTLY if len(found.healthy) + len(found.findings) else found.failed[0][1].code
-    stuck = [finding for finding in found.findings if all(change.refused for change in finding.changes)]
-    refused = any(change.refused for finding in found.findings for change in finding.changes)
-    if found.findings and len(stuck) == len(found.findings):
+    grave = [finding for finding in found.findings if finding.changes or finding.severity == "error"]
+    stuck = [finding for finding in grave if all(change.refused for change in finding.changes)]
+    refused = any(change.refused for finding in grave for change in finding.changes)
+    if grave and len(stuck) == len(grave):
         return errors.UNSUPPORTED
     return errors.PARTLY if stuck or refused else errors.OK
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sys
 
-from ccremedy import errors, key, seals
+from ccremedy import credentials, errors
 from ccremedy.cli import commands
 from ccremedy.cli.report import Report, Screen
 from ccremedy.diagnosis import Diagnosis
@@ -52,13 +52,13 @@ def print_key() -> int:
     from ccremedy.vault import print_secret
 
     try:
-        found = key.current(this_machine({}))
+        found = credentials.kept_key(this_machine({}))
         if not found:
             raise Problem("there is no key to print", todo="Store one with: ccremedy key set", code=errors.UNSUPPORTED)
     except Problem as problem:
         Screen().problem(problem)
         return problem.code
-    vault = "" if found["vault"] == seals.OS_STORE else found["vault"]
+    vault = "" if found["vault"] == credentials.OS_STORE else found["vault"]
     return print_secret(found["fingerprint"], os.environ, sys.stdout, vault)
 
 
@@ -66,52 +66,50 @@ def _status(machine: Machine, options: argparse.Namespace) -> Report:
     """Which credential wins, where each comes from, and what we keep."""
     from time import time
 
-    from ccremedy import credentials
-
     report = Report("key", machine.adapter.name)
-    used, kept = credentials.credentials(machine), key.current(machine)
+    used, kept = credentials.credentials(machine), credentials.kept_key(machine)
     report.more["credentials"] = [
         {"level": each.level, "name": each.name, "where": each.where, "note": each.note, "wins": each is used[0]}
         for each in used
     ]
-    report.more["key"] = {"fingerprint": kept["fingerprint"][:8], "days": key.age(machine, time())} if kept else None
+    days = credentials.key_age(machine, time())
+    report.more["key"] = {"fingerprint": kept["fingerprint"][:8], "days": days} if kept else None
     options.text += ["Claude Code uses the first of these:" if used else "Claude Code has no credential here."]
     options.text += [f"  {number}. {each}" for number, each in enumerate(used, 1)]
     if kept:
-        days = report.more["key"]["days"]
-        options.text.append(f"ccremedy keeps the key with fingerprint {kept['key'][:8]}, since {days} days.")
+        options.text.append(f"ccremedy keeps the key with fingerprint {kept['fingerprint'][:8]}, since {days} days.")
     return report
 
 
 def _new_key(machine: Machine, options: argparse.Namespace) -> Finding:
     from time import gmtime, strftime
 
-    if options.what == "rotate" and not key.current(machine):
+    if options.what == "rotate" and not credentials.kept_key(machine):
         todo = "Store one with: ccremedy key set"
         raise Problem("there is no key to rotate", todo=todo, code=errors.UNSUPPORTED)
-    vault = key.folder(machine) if options.owner_only_file else key.current(machine).get("vault", seals.OS_STORE)
+    vault = credentials.kept_key(machine).get("vault", credentials.OS_STORE)
+    vault = credentials.key_folder(machine) if options.owner_only_file else vault
     secret = _asked(options)
-    if why := key.unfit(secret):
+    if why := credentials.unfit(secret):
         raise Problem(why, where="the key", todo="Nothing was changed", code=errors.USAGE)
-    changes = tuple(key.store(machine, secret, vault, strftime("%Y-%m-%d", gmtime())))
+    changes = tuple(credentials.keep(machine, secret, vault, strftime("%Y-%m-%d", gmtime())))
     return Finding("key", "store the key, and let Claude Code ask for it", changes=_all_or_none(changes), together=True)
 
 
 def _removal(machine: Machine) -> Finding:
     """Forget the key, and every entry that undo of an earlier run would have needed."""
-    kept = key.current(machine)
+    kept = credentials.kept_key(machine)
     if not kept:
         raise Problem("there is no key to remove", code=errors.UNSUPPORTED)
-    record = Whole(key.record(machine))
-    changes = (
-        [] if any(key.helper(machine, kept["fingerprint"])) else [_helper_gone(machine)]
-    )  # another program's stays
+    record = Whole(credentials.key_record(machine))
+    ours = not any(credentials.helper(machine, kept["fingerprint"]))  # another program's stays
+    changes = [_helper_gone(machine)] if ours else []
     changes.append(Change(record, record.read(), None, summary=f"remove {record.path}"))
     steps = (step for run in commands.journal_of(machine).sound_runs() for step in run.steps)
     entries = [each.resource for step in steps for each in step.changes if isinstance(each.resource, Entry)]
     changes += [Change(each, each.read(), "") for each in entries]
     distinct = {change.key(): change for change in changes if change.before}
-    title = "remove the key: it cannot be brought back, nor can what moved it here be undone"
+    title = "remove the key for good; what moved it here cannot be undone then either"
     return Finding("key", title, changes=_all_or_none(tuple(distinct.values())), risk="medium", together=True)
 
 

@@ -193,7 +193,8 @@ class Screen:
             "done": ("done:", "32"),
             "undone": ("undone:", "32"),
         }.get(status, (f"{status}:", "31"))
-        self.say(f"  {self.paint(word, code)} {spelled(sentence)}")
+        forever = "" if change.resource.REVERSIBLE else " (this cannot be taken back)"
+        self.say(f"  {self.paint(word, code)} {spelled(sentence)}{forever}")
         if change.refused:
             self.say(f"    because it {shown(change.refused)}")
         if status in ("refused", "failed") and change.by_hand:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from ccremedy import processes
 from ccremedy.errors import Problem
 from ccremedy.record import dataclass
 from ccremedy.resources import Resource
@@ -17,12 +16,12 @@ class Process(Resource):
     pid: int
     start: str
     session: str  # its id, by which `claude --resume` takes it up again; '' where it has none
-    kind: str
+    role: str  # "interactive", "print"…: see `sessions.Session.kind`
     kill: bool  # whether it may be killed where asking was not enough
     REVERSIBLE = False
 
     def __str__(self) -> str:
-        return f"{self.kind} session {self.pid} in {self.path}"
+        return f"{self.role} session {self.pid} in {self.path}"
 
     @property
     def name(self) -> str:
@@ -32,11 +31,15 @@ class Process(Resource):
         return f"stop {self}"
 
     def read(self) -> str:
+        from ccremedy import processes  # brings subprocess, which no healthy machine needs
+
         return RUNNING if processes.is_running(self.pid, self.start) else ENDED
 
     def write(self, now: str | None, value: str | None, scratch: str) -> None:
         if value != ENDED:
             raise Problem("has ended and cannot be started again by us", where=str(self), todo=self.farewell())
+        from ccremedy import processes
+
         processes.stop(self.pid, self.start, kill=self.kill)
 
     def obstacle(self) -> str:

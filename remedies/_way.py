@@ -1,0 +1,126 @@
+"""The way to the API: as it is set, as it was asked for, as other programs go it; and how far one comes on it."""
+
+from __future__ import annotations
+
+import os
+
+from ccremedy import Change, Finding, Machine, Problem, network, settings
+from ccremedy.errors import UNSUPPORTED, USAGE
+from ccremedy.record import dataclass, replace
+
+from . import _bundle, _trust
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+API = "https://api.anthropic.com"
+CA = "NODE_EXTRA_CA_CERTS"
+RESTART = (
+    "Running sessions keep what they started with: start them anew (those in the background: claude daemon stop --any)"
+)
+
+
+@dataclass(frozen=True)
+class Way:
+    """How the API is to be reached, and what became of trying it."""
+
+    url: str
+    proxy: network.Proxy | None = None
+    authority: _bundle.Authority | None = None
+    no_proxy: str = ""
+    seen: network.Look = network.Look("resolve")
+    because: tuple[str, ...] = ()  # where we have it from, if nobody asked for it
+
+    def tried(self, machine: Machine) -> Way:
+        sound = self.authority is not None and not self.authority.faults
+        roots = self.authority.bundle.pem if self.authority and sound else ""
+        return replace(self, seen=machine.look(self.url, self.proxy, roots, self.no_proxy))
+
+    @property
+    def untrusted(self) -> bool:
+        return self.seen.phase == "tls" and bool(self.seen.chain)
+
+
+def as_it_is(machine: Machine) -> tuple[Way, Finding | None]:
+    """What Claude Code is told today, and what of it cannot be read."""
+    proxy, misspelt = None, None
+    set_to, ca = settings.variable(machine, *settings.PROXY_NAMES), settings.variable(machine, CA)
+    try:
+        proxy = network.read_proxy(set_to.value) if set_to.value else None
+    except Problem as problem:
+        title = "the proxy is written in a way that Claude Code cannot use"
+        misspelt = Finding("proxy", title, (f"{set_to.where}: it {problem.what}",), (problem.todo,))
+    authority = _bundle.read(machine, ca.value, bool(machine.options.get("convert"))) if ca.value else None
+    url = settings.variable(machine, "ANTHROPIC_BASE_URL").value or API
+    exceptions = (settings.variable(machine, name).value for name in ("no_proxy", "NO_PROXY"))
+    no_proxy = ",".join(filter(None, exceptions))  # Claude Code takes both
+    return Way(url, proxy, authority, no_proxy), misspelt
+
+
+def as_asked(machine: Machine, now: Way) -> Way:
+    """With what the command line says. Problem where that cannot be used."""
+    url, path, no_proxy = (str(machine.options.get(name) or "") for name in ("proxy", "ca", "no-proxy"))
+    way = replace(now, no_proxy=no_proxy or now.no_proxy)
+    if not no_proxy.isprintable():
+        raise Problem("holds a line break or another control character", where="--no-proxy", code=USAGE)
+    if url:
+        way = replace(way, proxy=network.read_proxy(url))
+    if path:
+        authority = _bundle.read(machine, os.path.abspath(path), bool(machine.options.get("convert")))
+        if authority.faults:
+            todo = "Ask whoever runs your network for the certificate authority as a PEM file"
+            raise Problem(authority.faults[0], where=path, todo=todo, code=UNSUPPORTED)
+        way = replace(way, authority=authority)
+    return way
+
+
+def through_another(machine: Machine, way: Way) -> Way:
+    """The same through a proxy that other programs use, if that leads further."""
+    for source in _trust.proxies(machine):
+        try:
+            proxy = network.read_proxy(source.value)
+        except Problem:
+            continue
+        other = replace(way, proxy=proxy, because=(f"{source.where} goes through {proxy.shown()}",)).tried(machine)
+        if other.seen.ok or other.untrusted:
+            return other
+    return way
+
+
+def trusting(machine: Machine, way: Way) -> tuple[Way, str]:
+    """The same with an authority that makes it work, if there is one; and the risk of trusting it."""
+    if machine.options.get("capture"):
+        captured = replace(way, authority=_bundle.presented(machine, way.seen.chain)).tried(machine)
+        return (captured if captured.seen.ok else way), "high"
+    for source in () if machine.options.get("ca") else _trust.authorities(machine):
+        authority = _bundle.read(machine, source.value, bool(machine.options.get("convert")))
+        if not authority.faults:
+            because = (*way.because, f"{source.where} is {source.value}, and with it the certificate is trusted")
+            other = replace(way, authority=authority, because=because).tried(machine)
+            if other.seen.ok:
+                return other, "medium"
+    return way, "medium"
+
+
+def leaf(way: Way) -> list[str]:
+    return ["the network presents only its own certificate, not the authority that signed it"] if way.seen.chain else []
+
+
+def through(way: Way) -> str:
+    return f" through {way.proxy.shown()}" if way.proxy else ""
+
+
+def advice(way: Way, changes: list[Change]) -> Iterator[str]:
+    if way.seen.status == 407 and "Basic" in way.seen.schemes:
+        yield "Say user and password in the URL, percent-encoded: --proxy http://USER:PASSWORD@HOST:PORT"
+    elif way.seen.status == 407:
+        yield (
+            f"The proxy takes {' or '.join(way.seen.schemes) or 'no login that it names'}, Claude Code only Basic: "
+            "run a small proxy of your own that logs in for it, such as px or cntlm"
+        )
+    if way.untrusted:
+        yield "Get the certificate authority from whoever runs your network: ccremedy apply proxy-ca --ca FILE"
+        yield "Or look at what the network presents, compare its fingerprint, and trust that: --capture"
+    if changes:
+        yield RESTART
