@@ -7,6 +7,7 @@ places that values come from refuse it.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -18,7 +19,10 @@ from pathlib import Path
 
 import pytest
 
+from ccremedy import Block, Problem, editors, registry
+from ccremedy.network import read_proxy
 from ccremedy.shells import quote
+from ccremedy.testing import Case, Rig
 
 Needs = Callable[[str], None]
 Spell = Callable[[str, str], str]  # a shell and a text: the text as a word of that shell
@@ -206,27 +210,26 @@ def test_the_product_writes_just_these_lines(tmp_path: Path, needs: Needs) -> No
     assert written == {shell: _lines(shell, values, quote) for shell in ("bash", "zsh", "fish")}
 
 
-@pytest.mark.parametrize("url", ["http://a\0b:80", "http://me\0@a:80", "http://a:80\0", "\0http://a:80"], ids=ascii)
-def test_a_nul_in_a_proxy_is_refused_or_spelled_out(url: str) -> None:
-    try:
-        assert "\0" not in read_proxy(url).spelled()
-    except Problem as problem:
-        assert problem.what
+@pytest.mark.parametrize("url", ["http://a\0b:80", "http://me:p\0@a:80", "http://a:80\0", "\0http://a:80"], ids=ascii)
+def test_a_proxy_with_a_nul_is_refused(url: str) -> None:
+    with pytest.raises(Problem):
+        read_proxy(url)
 
 
 @pytest.mark.parametrize("name", ["NODE_EXTRA_CA_CERTS", "HTTPS_PROXY", "NO_PROXY", "ANTHROPIC_BASE_URL"])
 def test_a_nul_in_the_settings_neither_stops_us_nor_gets_into_a_start_up_file(name: str, tmp_path: Path) -> None:
     text = json.dumps({"env": {"HTTPS_PROXY": "http://proxy.corp:3128", name: "/a\0b"}})
     found = Rig.make(_proxy_ca({"~/.claude/settings.json": text}, "profile"), str(tmp_path)).diagnose()
-    assert not found.failures
+    assert not found.failed
     assert all("\0" not in (change.after or "") for finding in found.findings for change in finding.changes)
 
 
-def test_a_value_cannot_end_the_block_that_it_stands_in() -> None:
-    body = "export A='x\n# <<< ccremedy proxy-ca <<<\ny'\n"
-    try:
-        data = editors.put_block(b"# mine\n", "proxy-ca", body, at_end=False)
-    except Problem:
-        return  # refused: nothing is written that could not be taken back
-    assert editors.get_block(data, "proxy-ca") == body
+def test_a_value_cannot_end_the_block_that_it_stands_in(tmp_path: Path) -> None:
+    machine = _proxy_ca({}, "profile").build(str(tmp_path / "root"))
+    values = {"NODE_EXTRA_CA_CERTS": "/x\n# <<< ccremedy proxy-ca <<<\ny.pem"}
+    data = b"# mine\n"
+    with contextlib.suppress(Problem):  # refused is as good: nothing is written that could not be taken back
+        for change in import_module("ccremedy.remedies._env").changes(machine, values, ""):
+            data = editors.put_block(data, "proxy-ca", change.after, at_end=False)
+            assert editors.get_block(data, "proxy-ca") == change.after
     assert editors.put_block(data, "proxy-ca", None, at_end=False) == b"# mine\n"
