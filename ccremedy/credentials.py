@@ -102,6 +102,12 @@ def key_entry(machine: Machine, fingerprint: str, vault: str) -> Entry:
     return Entry(os.path.join(key_folder(machine), fingerprint), fingerprint, vault)
 
 
+def key_kept(machine: Machine, fingerprint: str, vault: str) -> Iterator[Change]:
+    """The change after which the store holds it."""
+    by_hand = "Once there is a secret store: ccremedy key set"
+    yield from want(key_entry(machine, fingerprint, vault), f"‹secret:{fingerprint}›", by_hand=by_hand)
+
+
 def key_record(machine: Machine) -> str:
     return os.path.join(machine.adapter.state_folder(machine.facts), "key.json")
 
@@ -116,7 +122,7 @@ def keep(machine: Machine, secret: Secret, vault: str, since: str = "") -> Itera
     from ccremedy import seals
 
     name = seals.names(seals.mark(secret))[0]
-    yield from want(key_entry(machine, name, vault), f"‹secret:{name}›")
+    yield from key_kept(machine, name, vault)
     yield from want(Whole(key_record(machine)), key_record_text(name, vault, since))
     yield from helper(machine, name)
 

@@ -118,22 +118,25 @@ def _bytes(text: str) -> bytes:
 
 # ---- assignments: lines that give a variable a value that stands in the file itself
 
-_WORD = r"""(?:'[^'\n]*'|"(?:[^"\\$`\n]|\\[^\n])*"|\\[^\n]|[\w@%+=:,./!^\[\]-])*"""
+_BARE = r"[\w@%+=:,./!^\[\]-]"  # stands for itself in a word, whatever is around it; # does behind another character
+_WORD = rf"""(?:(?:'[^'\n]*'|"(?:[^"\\$`\n]|\\[^\n])*"|\\[^\n]|{_BARE})(?:#(?=[^\s;]|$))*)*"""
+_FISH = rf"""(?:(?:'(?:[^'\\\n]|\\[^\n])*'|"(?:[^"\\$\n]|\\[^\n])*"|\\[^\w\n]|{_BARE})(?:#(?=[^\s;]|$))*)*"""
+_COMMENT = r"(?:(?<=[ \t;])#[^\n]*)?"
 _LEADS = {
-    "sh": r"(?:export[ \t]+|(?:declare|typeset)[ \t]+-\w*x\w*[ \t]+)?{name}=",
-    "fish": r"set(?:[ \t]+-[-\w]+)*[ \t]+{name}[ \t]+",
+    "sh": r"(?:export[ \t]+|(?:declare|typeset)[ \t]+-[gr]*x[gr]*[ \t]+)?{name}=",
+    "fish": r"set(?:[ \t]+-(?:-(?:global|export|universal|local|function|unexport)|[gxUlfu]+))*[ \t]+{name}[ \t]+",
     "env": r"(?:export[ \t]+)?{name}[ \t]*=[ \t]*",
     "npmrc": r"[\"']?{name}[\"']?[ \t]*=[ \t]*",
 }
 _VALUES = {
     "sh": _WORD,
-    "fish": _WORD,
+    "fish": _FISH,
     "env": r"""'[^'\n]*'|"(?:[^"\\\n]|\\[^\n])*"|[^\s'"#\n][^#\n]*?""",
     "npmrc": r"[^;#\n]*?",
 }
 _ENDS = {
-    "sh": r"[ \t]*(?:;[ \t]*(?:export[ \t]+{name}[ \t]*;?)?)?[ \t]*(?:#[^\n]*)?",
-    "fish": r"[ \t]*;?[ \t]*(?:#[^\n]*)?",
+    "sh": r"[ \t]*(?:;[ \t]*(?:export[ \t]+{name}[ \t]*;?[ \t]*)?)?" + _COMMENT,
+    "fish": r"[ \t]*;?[ \t]*" + _COMMENT,
     "env": r"[ \t]*(?:#[^\n]*)?",
     "npmrc": r"[ \t]*(?:[;#][^\n]*)?",
 }

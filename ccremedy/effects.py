@@ -13,8 +13,12 @@ import re
 from ccremedy import files, processes
 from ccremedy.resources.texts import Setting
 
+KEYS = ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "CLAUDE_CODE_OAUTH_TOKEN")
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from ccremedy.machine import Machine
     from ccremedy.resources import Change
 
@@ -35,13 +39,18 @@ def _prints(machine: Machine, change: Change, fingerprint: str) -> str:
     from ccremedy.redact import Secret
 
     command = json.loads(change.after or '""')
-    outcome = processes.run(["/bin/sh", "-c", command], machine.env, timeout=15, cwd=machine.home)
+    outcome = processes.run(["/bin/sh", "-c", command], _without_keys(machine.env), timeout=15, cwd=machine.home)
     if outcome.timed_out:
         return "the key helper did not answer within 15 seconds"
     key = outcome.out.decode("utf-8", "surrogateescape").strip()
     if outcome.code or seals.names(seals.mark(Secret(key))) != [fingerprint]:
         return f"the key helper does not print the key: {outcome.err.decode('utf-8', 'replace').strip()}".rstrip(": ")
     return ""
+
+
+def _without_keys(env: Mapping[str, str]) -> dict[str, str]:
+    """No child of ours needs a key, and the helper must work where there is none."""
+    return {name: value for name, value in env.items() if name not in KEYS}
 
 
 # Node's own fetch ignores proxies, and so do most of its versions: a tunnel by hand is what Claude Code makes, too.
@@ -71,9 +80,9 @@ def _reaches(machine: Machine, change: Change, url: str) -> str:
     """Tried with the environment that Claude Code will have: the one of this terminal, and over it the settings'."""
     from ccremedy import network, settings
 
-    env = dict(machine.env)
+    env = _without_keys(machine.env)
     for layer in reversed(settings.layers(machine)):
-        env |= layer.env()
+        env |= _without_keys(layer.env())
     bundles = network.system_bundles(machine.system, machine.env)
     if bundles and url.startswith("https:"):  # node does not ask the system's authorities, Claude Code does
         env.setdefault("NODE_EXTRA_CA_CERTS", bundles[0])

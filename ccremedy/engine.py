@@ -20,6 +20,7 @@ from ccremedy.finding import Finding
 from ccremedy.journal import Journal, Run, Step
 from ccremedy.record import dataclass, field, replace
 from ccremedy.resources import DONE, DRIFTED, PENDING, Change
+from ccremedy.resources.entry import Entry
 from ccremedy.resources.places import Location
 from ccremedy.resources.texts import Block, at_the_end
 
@@ -134,13 +135,16 @@ class Engine:
         return unseen
 
     def _write(self, run: Run, step: Step, index: int, change: Change) -> None:
-        self.journal.doing(run, step, index)
-        now = change.resource.read()
-        status = change.status()
+        now, status = change.resource.read(), change.status()
         if status == DRIFTED:
             raise Drift("is not as it was when this was planned", where=change.resource.path, todo="Look again")
+        self.journal.doing(run, step, index)
         if status == PENDING:
-            _set(change, now, change.after, step.scratch[index])
+            try:
+                _set(change, now, change.after, step.scratch[index])
+            except Drift:
+                step.begun = index  # whoever was faster: it was not touched
+                raise
 
     def _prove(
         self, finding_id: str, changes: list[Change], before: Answers, remedy: Remedy | None
@@ -262,6 +266,8 @@ class Engine:
         for index in indexes:
             change = step.changes[index]
             try:
+                if needs := self._needed(change, step, undoing):
+                    raise Problem(f"is still needed by run {needs}", where=str(change.resource), todo="Undo that first")
                 undoing[index] = _inverse(change)
             except (Problem, OSError) as error:
                 problem = _as_problem(error, change.resource.path)
@@ -279,6 +285,20 @@ class Engine:
             for index in undoing:
                 result.outcomes.setdefault((step.remedy, step.finding, step.changes[index]), "failed")
             result.problems.append(_as_problem(error, target.path))
+
+
+    def _needed(self, change: Change, step: Step, going: dict[int, list[Change]]) -> int:
+        """The run that could not be undone without this secret in the store; 0 where there is none."""
+        if not isinstance(change.resource, Entry) or change.before:
+            return 0
+        for run in self.journal.sound_runs():
+            for other, index in run.kept():
+                same_step = (other.number, other.changes) == (step.number, step.changes)
+                held = change.resource.name in (other.changes[index].before or "")
+                stands = index not in other.undone and not (same_step and index in going)
+                if held and stands and not isinstance(other.changes[index].resource, Entry):
+                    return run.number
+        return 0
 
 
 def _inverse(change: Change) -> list[Change]:

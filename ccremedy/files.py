@@ -266,26 +266,21 @@ def replace(path: str, before: bytes | None, after: bytes | None, scratch: str, 
     """
     target = resolve(path)
     if after is None:
-        if read(target, _LARGEST) != before:
-            raise Drift("changed while we were working", where=path)
         if before is not None:
-            os.unlink(target)  # nothing in it but what we wrote ourselves
-            sync_folder(os.path.dirname(target))
+            _remove(path, target, before, scratch)
         return
     try:
-        _write_scratch(target, after, scratch, mode)
+        model = _write_scratch(target, after, scratch, mode)
         if read(target, _LARGEST) != before:
             raise Drift("changed while we were working", where=path)
         swapped = before is not None and renameat2(scratch, target, _EXCHANGE)
-    except BaseException:
+    except BaseException as error:
         discard(scratch)
+        if isinstance(error, FileNotFoundError) and before is not None:
+            raise Drift("was removed while we were working", where=path) from None
         raise
     if swapped:
-        if read(scratch, _LARGEST) != before:
-            swap_back(path, scratch)
-            discard(scratch)
-            raise Drift("was written by another program at this very moment, which keeps its version", where=path)
-        discard(scratch)
+        _look_at_what_came_out(path, before or b"", after, scratch, model)
         return
     try:
         if before is not None:  # a file system without the swap: between this look and the rename is a gap
@@ -298,12 +293,49 @@ def replace(path: str, before: bytes | None, after: bytes | None, scratch: str, 
     sync_folder(os.path.dirname(target))
 
 
+def _look_at_what_came_out(path: str, before: bytes, after: bytes, scratch: str, model: os.stat_result | None) -> None:
+    """Let go only of what we had read; what another program wrote at this moment goes back, as often as it does."""
+    expected, put = before, after
+    while (out := read(scratch, _LARGEST)) != expected or not _same_kind(scratch, model):
+        expected, put, model = put, out or b"", None
+        swap_back(path, scratch)  # until what comes out is what we have put there
+    discard(scratch)
+    if put != after:
+        raise Drift("was written by another program at this very moment, which keeps its version", where=path)
+
+
+def _same_kind(path: str, model: os.stat_result | None) -> bool:
+    """Whether this still is the file that we took owner and mode from; a link may have taken its place."""
+    found = status(path, follow=False)
+    kept = ("st_mode", "st_uid", "st_gid")
+    return model is None or (found is not None and all(getattr(found, key) == getattr(model, key) for key in kept))
+
+
+def _remove(path: str, target: str, before: bytes, scratch: str) -> None:
+    """Take away a file with nothing in it but what we wrote: aside first, and then a look at what that is."""
+    _rename_to_free(target, scratch)
+    if read(scratch, _LARGEST) == before:
+        discard(scratch)
+        return
+    try:
+        move(scratch, target)
+    except FileExistsError:  # by a newer one, already
+        discard(scratch)
+    raise Drift("changed while we were working", where=path)
+
+
 def swap_back(path: str, scratch: str) -> None:
     """Put back the file that a `replace` has swapped with `scratch`; what stood in its place is at `scratch` then.
 
     Durable when that has been discarded or moved.
     """
     renameat2(scratch, resolve(path), _EXCHANGE)
+
+
+def untouched_since_swap(path: str, scratch: str) -> bool:
+    """Whether nobody has written the file since it was swapped with `scratch`: that set the ctime of both."""
+    mine, other = status(path), status(scratch, follow=False)
+    return mine is not None and other is not None and mine.st_mtime_ns <= other.st_ctime_ns
 
 
 def move(source: str, destination: str) -> None:
@@ -443,15 +475,15 @@ def folder_lock(path: str, patience: float = 15.0) -> Iterator[None]:
             os.mkdir(path, _OURS)
             break
         except FileExistsError:
+            if _is_ours(path):
+                break
             found = status(path, follow=False)
             if found is None:
                 continue
-            if stat.S_IMODE(found.st_mode) == _OURS:
-                break
             if stat.S_ISDIR(found.st_mode) and time.time() - found.st_mtime > _STALE:
-                with contextlib.suppress(FileNotFoundError):
+                with contextlib.suppress(OSError):  # gone by now, or no lock of theirs: something is in it
                     os.rmdir(path)
-                continue
+                    continue
         if time.monotonic() > deadline:
             raise Problem(
                 "is held by a running Claude Code, or was left with a date in the future",
@@ -463,8 +495,19 @@ def folder_lock(path: str, patience: float = 15.0) -> Iterator[None]:
     try:
         yield
     finally:
+        drop_lock(path)
+
+
+def drop_lock(path: str) -> None:
+    """Remove a lock of ours, if there is one; not one that somebody else has taken over from us."""
+    if _is_ours(path):
         with contextlib.suppress(FileNotFoundError):
             os.rmdir(path)
+
+
+def _is_ours(lock: str) -> bool:
+    found = status(lock, follow=False)
+    return found is not None and stat.S_ISDIR(found.st_mode) and stat.S_IMODE(found.st_mode) == _OURS
 
 
 # ---- a throw-away copy of a configuration directory, for a shell that writes into its own
@@ -502,8 +545,8 @@ def remove_shadow(top: str) -> None:
 # ---- details
 
 
-def _write_scratch(target: str, data: bytes, scratch: str, mode: int) -> None:
-    """Our version of `target` at `scratch`, with all that is not bytes as it is at `target`; on the disk."""
+def _write_scratch(target: str, data: bytes, scratch: str, mode: int) -> os.stat_result | None:
+    """Our version of `target` at `scratch`, with all that is not bytes as it is at `target`, which is returned."""
     model = status(target, follow=False)
     handle = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
@@ -515,6 +558,7 @@ def _write_scratch(target: str, data: bytes, scratch: str, mode: int) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+    return model
 
 
 def _write_all(handle: int, data: bytes) -> None:

@@ -33,7 +33,8 @@ class Layer:
         found = self.values.get("env")
         if not isinstance(found, dict):
             return {}
-        return {name: str(value) for name, value in found.items() if isinstance(value, (str, int))}
+        # As an environment can hold it: it ends at a NUL.
+        return {name: str(value).partition("\0")[0] for name, value in found.items() if isinstance(value, (str, int))}
 
 
 def user_file(machine: Machine) -> str:

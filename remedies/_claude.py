@@ -9,8 +9,12 @@ import errno
 import json
 import os
 
-from ccremedy import Problem, editors, files, knowledge
+from ccremedy import Finding, Machine, Problem, editors, files, knowledge, settings
 from ccremedy.errors import Unreadable
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 def broken_files(folder: str, state: str) -> dict[str, str]:
@@ -73,3 +77,24 @@ def newest_good_backup(folder: str, state: str) -> str:
             if any(value.get(key) for key in ("projects", "mcpServers", "oauthAccount", "hasCompletedOnboarding")):
                 return path
     return ""
+
+
+def unread_settings(machine: Machine, *words: bytes) -> Iterator[Finding]:
+    """One finding for the files that hold one of these words, and that nobody can make out."""
+    found = [layer for layer in settings.layers(machine) if layer.fault and _holds(layer.path, words)]
+    if found:
+        yield Finding(
+            "settings-unread",
+            "what these settings say cannot be made out; Claude Code ignores them as a whole",
+            tuple(f"{layer.path} {layer.fault}" for layer in found),
+            ("Mend them, or: ccremedy apply reset-config",),
+            severity="warning",
+        )
+
+
+def _holds(path: str, words: tuple[bytes, ...]) -> bool:
+    try:
+        data = files.read(path) or b""
+    except Problem:
+        return True
+    return any(word in data for word in words)

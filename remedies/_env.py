@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from ccremedy import Block, Change, Machine, Problem, Setting, credentials, files, seals, settings, want
-from ccremedy.errors import UNSUPPORTED
+from ccremedy.errors import UNSUPPORTED, USAGE
 from ccremedy.record import replace
 from ccremedy.redact import redact
 from ccremedy.shells import export, profiles
@@ -44,7 +44,7 @@ def _members(
         for change in want(setting, seals.seal(text, text, value) if hide else text, by_hand=by_hand,
                            expects=expects if last else ()):  # fmt: skip
             for held in seals.names(change.before or ""):
-                yield from want(credentials.key_entry(machine, held, credentials.OS_STORE), f"‹secret:{held}›")
+                yield from credentials.key_kept(machine, held, credentials.OS_STORE)
             yield change
 
 
@@ -56,6 +56,8 @@ def _now(setting: Setting) -> str:
 
 
 def _in_profiles(machine: Machine, values: dict[str, str]) -> Iterator[Change]:
+    if not all(value.isprintable() for value in values.values()):
+        raise Problem("holds a line break or another control character", where="what is to be set", code=USAGE)
     if any(redact(value) != value for value in values.values()):
         todo = "Leave --profile out: Claude Code's own settings can be closed to others"
         raise Problem("is no place for a password", where="a start-up file", todo=todo, code=UNSUPPORTED)

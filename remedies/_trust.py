@@ -65,7 +65,7 @@ def switches(machine: Machine) -> Iterator[tuple[str, Change | None]]:
 def _lines(path: str, name: str, syntax: str, values: list[str]) -> Iterator[tuple[str, Change | None]]:
     data = files.read(path) or b""
     found = [each for each in editors.get_assignments(data, name, syntax) if not each.aside]
-    if any(each.value.lower() in values for each in found):
+    if found and found[-1].value.lower() in values:  # the last one counts
         resource = Assignment(path, name, syntax)
         before = resource.extract(data)
         change = Change(resource, before, editors.put_aside(before, name, syntax, _WHY), refused=resource.obstacle())

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import time
 
-from ccremedy import Change, Finding, Machine, Problem, network, settings
+from ccremedy import Change, Finding, Machine, Problem, certificates, network, settings
 from ccremedy.errors import UNSUPPORTED, USAGE
 from ccremedy.record import dataclass, replace
 
@@ -104,7 +105,12 @@ def trusting(machine: Machine, way: Way) -> tuple[Way, str]:
 
 
 def leaf(way: Way) -> list[str]:
-    return ["the network presents only its own certificate, not the authority that signed it"] if way.seen.chain else []
+    """Who signed what the network presents, where it does not present that authority itself."""
+    for each in certificates.judge(way.seen.chain[0], 0).certificates if way.seen.chain else ():
+        return [
+            f"the network presents the certificate of {each.subject}, signed by {each.issuer}, without that authority"
+        ]
+    return []
 
 
 def through(way: Way) -> str:
@@ -121,6 +127,9 @@ def advice(way: Way, changes: list[Change]) -> Iterator[str]:
         )
     if way.untrusted:
         yield "Get the certificate authority from whoever runs your network: ccremedy apply proxy-ca --ca FILE"
-        yield "Or look at what the network presents, compare its fingerprint, and trust that: --capture"
+        if certificates.chain_roots(way.seen.chain, time.time()).fatal:
+            yield "What the network presents (--capture) does not help: it keeps the authority to itself"
+        else:
+            yield "Or look at what the network presents, compare its fingerprint, and trust that: --capture"
     if changes:
         yield RESTART

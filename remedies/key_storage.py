@@ -14,7 +14,7 @@ import time
 from ccremedy import Change, Finding, Healthy, Machine, Mode, Option, Remedy, credentials, files, sessions, want
 from ccremedy.record import replace
 
-from . import _keys
+from . import _claude, _keys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ class KeyStorage(Remedy):
 
     def diagnose(self, machine: Machine) -> Iterator[Finding | Healthy]:
         found = [*_move(machine), *_open_files(machine), *_elsewhere(machine), *_old(machine)]
+        found += _claude.unread_settings(machine, b"API_KEY", b"apiKeyHelper", b"AUTH_TOKEN")
         if found:
             yield from found
             return
@@ -54,7 +55,7 @@ def _move(machine: Machine) -> Iterator[Finding]:
     names = dict.fromkeys(name for text in marks for name in seals.names(text))
     changes: list[Change] = []
     for name in names:
-        changes += want(credentials.key_entry(machine, name, vault), f"‹secret:{name}›")
+        changes += credentials.key_kept(machine, name, vault)
     changes += [each for each in credentials.keep(machine, places[0].key, vault) if each not in changes]
     changes += [replace(each, refused=_in_the_way(machine, each)) for each in taken]
     if why := credentials.unfit(places[0].key) or next((each.refused for each in changes if each.refused), ""):

@@ -10,7 +10,7 @@ from __future__ import annotations
 from ccremedy import Change, Finding, Healthy, Machine, Option, Remedy, settings
 from ccremedy.record import replace
 
-from . import _trust
+from . import _claude, _trust
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -49,6 +49,7 @@ class ProxyCa(Remedy):
                 tuple(sentence for sentence, _ in off),
                 changes=tuple(change for _, change in off if change),
             )
+        yield from _claude.unread_settings(machine, b"PROXY", b"_CERT", b"proxy")
         asked = any(machine.options.get(option.name) for option in self.options)
         known = settings.variable(machine, *settings.PROXY_NAMES, CA).value or any(_trust.proxies(machine))
         if asked or known:
@@ -70,7 +71,8 @@ def _look(machine: Machine, asked: bool) -> Iterator[Finding | Healthy]:
     way, risk = _way.as_asked(machine, now).tried(machine), "medium"
     if way.proxy is None and way.seen.phase in ("resolve", "connect"):
         way = _way.through_another(machine, way)
-    evidence = [way.seen.error or f"{way.url} answers{_way.through(way)}"]
+    code = f" ({way.seen.code})" if way.seen.code else ""
+    evidence = [f"{way.seen.error}{code}" if way.seen.error else f"{way.url} answers{_way.through(way)}"]
     if way.untrusted or machine.options.get("capture"):
         shown = _bundle.presented(machine, way.seen.chain)
         evidence += [f"the network presents {line}" for line in shown.describe()] or _way.leaf(way)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import codecs
+import functools
 import os
 import re
 import subprocess
@@ -41,6 +42,7 @@ def _compressed(data: bytes) -> Iterator[bytes]:
             continue
 
 
+@functools.cache
 def disguises(secret: str) -> dict[str, list[bytes]]:
     """By name, the byte strings any of which gives it away; “compressed” is looked for in another way."""
     raw = secret.encode()

@@ -197,7 +197,7 @@ def _specific(parser: argparse.ArgumentParser, command: str) -> dict[str, list[s
         for option in remedy.options:
             name, what = f"--{option.name}", f"{remedy.id}: {option.help}"
             if option.name not in switches and option.value:
-                parser.add_argument(name, dest=option.name, help=what, metavar=option.value, default="", type=_filled)
+                parser.add_argument(name, dest=option.name, help=what, metavar=option.value, type=_filled)
             elif option.name not in switches:
                 parser.add_argument(name, dest=option.name, help=what, action="store_true")
             switches.setdefault(option.name, []).append(remedy.id)

@@ -242,7 +242,7 @@ def key(options: argparse.Namespace, screen: Screen) -> Report:
 def this_machine(options: argparse.Namespace) -> Machine:
     from ccremedy import registry
 
-    return registry.this_machine({name: getattr(options, name) for name in options.switches})
+    return registry.this_machine({name: getattr(options, name) or False for name in options.switches})
 
 
 def journal_of(machine: Machine) -> Journal:
@@ -400,7 +400,8 @@ def _exit_code(result: Result, states: set[str]) -> int:
     if "drifted" in states:
         return errors.DRIFT
     if "failed" in states:
-        return next((p.code for p in result.problems if p.code == errors.UNSUPPORTED), errors.FAILED)
+        codes = (errors.UNSUPPORTED, errors.LOCKED)
+        return next((problem.code for problem in result.problems if problem.code in codes), errors.FAILED)
     return errors.UNSUPPORTED if "refused" in states else errors.UNCONFIRMED
 
 

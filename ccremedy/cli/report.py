@@ -117,7 +117,11 @@ def problem_json(problem: Problem) -> dict[str, Any]:
 
 def diff(change: Change) -> str:
     """A unified diff of the file that the change edits, redacted; '' where it moves something."""
-    if change.refused or (preview := change.resource.preview(change.after)) is None:
+    try:
+        preview = None if change.refused else change.resource.preview(change.after)
+    except Problem:  # it is not as it was when this was planned, which whoever writes will say
+        preview = None
+    if preview is None:
         return ""
     from difflib import unified_diff  # not needed where nothing is found
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 
 from ccremedy import editors, files
 from ccremedy.errors import Drift, Problem
@@ -30,13 +31,16 @@ class Text(Resource):
         """What other writers of the file agree on."""
         return contextlib.nullcontext()
 
+    def load(self) -> bytes | None:
+        return files.read(self.path, self.LIMIT)
+
     def read(self) -> str | None:
-        data = files.read(self.path, self.LIMIT)
+        data = self.load()
         return None if data is None else self.extract(data)
 
     def write(self, now: str | None, value: str | None, scratch: str) -> None:
         with self.lock():
-            data = files.read(self.path, self.LIMIT)
+            data = self.load()
             if (None if data is None else self.extract(data)) != now:
                 raise Drift("changed while we were working", where=self.path)
             edited = self.edit(data or b"", value or "")
@@ -45,16 +49,32 @@ class Text(Resource):
             files.replace(self.path, data, None if gone else edited, scratch, self.MODE)
 
     def settle(self, value: str | None, scratch: str) -> None:
-        with self.lock():  # also where nothing is left but a lock of ours
-            other, mine = files.read(scratch, self.LIMIT), files.read(self.path, self.LIMIT)
-            # A file with our value was swapped in, so the scratch file is what it took the place of. If it is not what
-            # ours was made from, another program wrote it at that very moment.
-            swapped = other is not None and mine is not None and same(self.extract(mine), value)
-            if other is not None and swapped and self.edit(other, value or "") != mine:
-                files.swap_back(self.path, scratch)
-                files.move(scratch, files.free_name(self.path))
-            else:
+        if files.status(scratch, follow=False) is None:
+            return
+        with self.lock():
+            other, mine = files.read(scratch, self.LIMIT) or b"", self.load()
+            if mine is None and value is None and self._with(other, value):
+                files.move(scratch, files.resolve(self.path))  # aside for a look, and somebody had written into it
+            elif mine is None or not same(self._value(mine), value) or self._with(other, value) == mine:
+                files.discard(scratch)  # ours, as far as it was written; or the very file that ours was made from
+            elif files.untouched_since_swap(self.path, scratch) and self._value(other) is not None:
+                files.swap_back(self.path, scratch)  # another program wrote it at the moment of the swap
                 files.discard(scratch)
+            else:
+                files.move(scratch, files.free_name(self.path))  # it cannot be told any more, so nothing is lost
+
+    def _value(self, data: bytes) -> str | None:
+        """What it holds; None where it cannot be read, because it was never finished."""
+        try:
+            return self.extract(data)
+        except Problem:
+            return None
+
+    def _with(self, data: bytes, value: str | None) -> bytes | None:
+        try:
+            return self.edit(data, value or "")
+        except Problem:
+            return None
 
     def obstacle(self) -> str:
         why = files.obstacle(self.path, self.LIMIT)
@@ -206,6 +226,20 @@ class Setting(Text):
 
     def lock(self) -> AbstractContextManager[None]:
         return files.folder_lock(f"{self.path}.lock") if self._is_shared() else super().lock()
+
+    def load(self) -> bytes | None:
+        """Where a session writes in place, it is empty or cut short for a moment."""
+        data = super().load()
+        for _ in range(20 if self._is_shared() else 0):
+            if data is None or (data and self._value(data) is not None):
+                break
+            time.sleep(0.05)
+            data = super().load()
+        return data
+
+    def settle(self, value: str | None, scratch: str) -> None:
+        super().settle(value, scratch)
+        files.drop_lock(f"{self.path}.lock")
 
     def _is_shared(self) -> bool:
         """Whether running sessions write it too."""

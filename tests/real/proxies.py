@@ -7,6 +7,7 @@ wants a password and passes what it is given unread; it finds the API's names on
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import http.server
 import json
 import shutil
@@ -27,6 +28,7 @@ import trustme
 
 HOSTS = ("api.anthropic.com", "platform.claude.com", "claude.ai", "downloads.claude.ai", "statsig.anthropic.com")
 ANSWER = "STUB-OK"
+_NEW_NETWORK = 0x40000000  # CLONE_NEWNET
 
 
 @dataclass(frozen=True)
@@ -57,13 +59,27 @@ class Running:
     ca: Path | None = None
 
 
+@contextlib.contextmanager
+def loopback_only() -> Iterator[None]:
+    """This thread, and all that it starts, in a network of its own where nothing else is, and no name is known."""
+    ip, kernel = _program("ip", Path("/usr/sbin")), ctypes.CDLL(None)
+    with open("/proc/thread-self/ns/net") as ours:
+        if kernel.unshare(_NEW_NETWORK):
+            pytest.skip("needs root, for a network of its own")
+        try:
+            subprocess.run([ip, "link", "set", "lo", "up"], check=True)
+            yield
+        finally:
+            kernel.setns(ours.fileno(), _NEW_NETWORK)
+
+
 # ---- the API
 
 
 @contextlib.contextmanager
-def api(folder: Path, secure: bool = True) -> Iterator[Api]:
+def api(folder: Path, secure: bool = True, port: int = 0) -> Iterator[Api]:
     """The messages API as far as `claude -p` needs it: every answer is STUB-OK."""
-    server = _Server(("127.0.0.1", 0), _Handler)
+    server = _Server(("127.0.0.1", port), _Handler)
     ca = None
     if secure:
         authority = trustme.CA(organization_name="Stand-in for the API")
