@@ -123,8 +123,13 @@ def keep(machine: Machine, secret: Secret, vault: str, since: str = "") -> Itera
 
     name = seals.names(seals.mark(secret))[0]
     yield from key_kept(machine, name, vault)
-    yield from want(Whole(key_record(machine)), key_record_text(name, vault, since))
-    yield from helper(machine, name)
+    yield from key_announced(machine, name, vault, since)
+
+
+def key_announced(machine: Machine, fingerprint: str, vault: str, since: str = "") -> Iterator[Change]:
+    """The changes after which Claude Code asks for what the store holds under this fingerprint."""
+    yield from want(Whole(key_record(machine)), key_record_text(fingerprint, vault, since))
+    yield from helper(machine, fingerprint)
 
 
 def unfit(secret: Secret) -> str:

@@ -123,7 +123,7 @@ _WORD = rf"""(?:(?:'[^'\n]*'|"(?:[^"\\$`\n]|\\[^\n])*"|\\[^\n]|{_BARE})(?:#(?=[^
 _FISH = rf"""(?:(?:'(?:[^'\\\n]|\\[^\n])*'|"(?:[^"\\$\n]|\\[^\n])*"|\\[^\w\n]|{_BARE})(?:#(?=[^\s;]|$))*)*"""
 _COMMENT = r"(?:(?<=[ \t;])#[^\n]*)?"
 _LEADS = {
-    "sh": r"(?:export[ \t]+|(?:declare|typeset)[ \t]+-[gr]*x[gr]*[ \t]+)?{name}=",
+    "sh": r"(?:export[ \t]+|(?:declare|typeset)[ \t]+-[gr]*x[gr]*[ \t]+)?{name}=(?!=)",
     "fish": r"set(?:[ \t]+-(?:-(?:global|export|universal|local|function|unexport)|[gxUlfu]+))*[ \t]+{name}[ \t]+",
     "env": r"(?:export[ \t]+)?{name}[ \t]*=[ \t]*",
     "npmrc": r"[\"']?{name}[\"']?[ \t]*=[ \t]*",
@@ -157,14 +157,14 @@ def get_assignments(data: bytes, name: str, syntax: str) -> list[Assigned]:
     """The lines that set `name` to something that stands there in full; not those that compute it."""
     return [
         Assigned(found["line"], found["raw"] or "", unquote(found["raw"] or "", syntax), found["raw"] is None)
-        for found in _assignments(name, syntax).finditer(_text(data))
+        for found in _assignments(name, syntax, _text(data))
     ]
 
 
 def put_assignments(data: bytes, name: str, syntax: str, lines: str) -> bytes:
     """`data` with these lines instead of those that `get_assignments` finds. Problem where they are not as many."""
     text, wanted = _text(data), lines.split("\n") if lines else []
-    found = list(_assignments(name, syntax).finditer(text))
+    found = _assignments(name, syntax, text)
     if len(found) != len(wanted):
         raise Problem(f"has {len(found)} lines that set {name}, not {len(wanted)}")
     for match, line in zip(reversed(found), reversed(wanted)):
@@ -201,7 +201,19 @@ def unquote(raw: str, syntax: str) -> str:
     return re.sub(r"""'[^']*'|"(?:[^"\\]|\\.)*"|\\.""", part, raw, flags=re.S)
 
 
-def _assignments(name: str, syntax: str) -> re.Pattern[str]:
+# What is no line of its own: in a here-document, behind a line that goes on, in a section of an npmrc.
+_INSIDE = {
+    "sh": r"(?<!<)<<-?[ \t]*[\\'\"]?(\w+)[^\n]*\n(?s:.*?)^\t*\1$|\\\n[^\n]*",
+    "fish": r"\\\n[^\n]*",
+    "npmrc": r"^\[[^\]\n]*\]\s*?$(?s:.*)",
+}
+
+
+def _assignments(name: str, syntax: str, text: str) -> list[re.Match[str]]:
     word = re.escape(name)
     lead, end, aside = (part.format(name=word) for part in (_LEADS[syntax], _ENDS[syntax], _ASIDE))
-    return re.compile(rf"^(?P<line>[ \t]*(?:{lead}(?P<raw>{_VALUES[syntax]}){end}|{aside})\r?)$", re.M)
+    line = re.compile(rf"^(?P<line>[ \t]*(?:{lead}(?P<raw>{_VALUES[syntax]}){end}|{aside})\r?)$", re.M)
+    found = list(line.finditer(text))
+    inside = re.finditer(_INSIDE.get(syntax, r"(?!)"), text, re.M) if found else ()
+    spans = [each.span() for each in inside]
+    return [each for each in found if not any(start < each.start() < end for start, end in spans)]

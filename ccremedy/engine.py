@@ -10,6 +10,7 @@ What it promises
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 
@@ -195,6 +196,9 @@ class Engine:
                 code=errors.INCOMPLETE,
             ) from None
         stuck: list[str] = []
+        for change in step.changes[: step.begun]:
+            with contextlib.suppress(Problem, OSError):
+                change.resource.read()  # so that a secret that stands in a file is known when the store wants it back
         for index in reversed(range(step.begun)):
             change = step.changes[index]
             try:
@@ -293,6 +297,8 @@ class Engine:
             return 0
         for run in self.journal.sound_runs():
             for other, index in run.kept():
+                if any(each.resource == change.resource and each.before for each in other.changes):
+                    continue  # it has dropped the entry, and puts it back itself when it is undone
                 same_step = (other.number, other.changes) == (step.number, step.changes)
                 held = change.resource.name in (other.changes[index].before or "")
                 stands = index not in other.undone and not (same_step and index in going)

@@ -48,7 +48,7 @@ def _harmless(name: str, value: bool | str) -> bool | str:
     from ccremedy.redact import redact
 
     if isinstance(value, str) and redact(value) != value:
-        todo = "Say it without: ccremedy apply asks nobody else"
+        todo = "Leave it out of the plan: `ccremedy apply` takes it at once"
         raise Problem("would stand in the plan with its password", where=f"--{name}", todo=todo, code=USAGE)
     return value
 
@@ -130,6 +130,11 @@ def check(plan: dict[str, Any], machine: Machine, findings: list[Finding], runs:
     if (plan["home"], plan["platform"]) != (machine.home, machine.adapter.name):
         raise Drift("was made for another home directory or platform", where="the plan", todo=again)
     now = proposal(findings)
+    for finding in findings:
+        for change in finding.changes:
+            if change.refused and any(change.key() == change_from_json(each).key() for each in plan["changes"]):
+                what = f"can no longer be done: it {change.refused}"
+                raise Problem(what, where=str(change.resource), code=UNSUPPORTED)
     for planned, current in zip(plan["changes"], now):
         if planned != current:
             raise Drift("has changed since the plan was made", where=str(planned.get("path")), todo=again)

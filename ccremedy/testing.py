@@ -320,7 +320,8 @@ def an_edit_made_since_survives_undo(case: Case, scratch: str) -> None:
     rig.apply()
     for path, is_json in edited.items():
         data = _read(path)
-        _write(path, jsonc.put(data, ["mine"], '"later"') if is_json else data + b"# mine, written later\n")
+        gap = b"\n" if data and not data.endswith(b"\n") else b""
+        _write(path, jsonc.put(data, ["mine"], '"later"') if is_json else data + gap + b"# mine, written later\n")
     rig.undo()
     for path, original in originals.items():
         if edited[path]:

@@ -114,7 +114,8 @@ def authorities(machine: Machine) -> Iterator[Source]:
     """Files with certificate authorities that npm, git, Python, curl and the administrator's tools trust."""
     npmrc, git = _npmrc(machine), machine.path(".gitconfig")
     for name in ("NODE_EXTRA_CA_CERTS", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
-        if found := settings.variable(machine, name):
+        found = settings.variable(machine, name)
+        if found.value:
             yield Source(found.value, f"{name} in {found.where}")
     for each in editors.get_assignments(_text(npmrc).encode("utf-8", "surrogateescape"), "cafile", "npmrc"):
         yield Source(each.value.replace("${HOME}", machine.home), f"cafile in {npmrc}")

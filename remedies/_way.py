@@ -119,7 +119,7 @@ def through(way: Way) -> str:
 
 def advice(way: Way, changes: list[Change]) -> Iterator[str]:
     if way.seen.status == 407 and "Basic" in way.seen.schemes:
-        yield "Say user and password in the URL, percent-encoded: --proxy http://USER:PASSWORD@HOST:PORT"
+        yield "Give its login in the URL, percent-encoded, at a prompt that does not show it: --proxy -"
     elif way.seen.status == 407:
         yield (
             f"The proxy takes {' or '.join(way.seen.schemes) or 'no login that it names'}, Claude Code only Basic: "
@@ -131,5 +131,5 @@ def advice(way: Way, changes: list[Change]) -> Iterator[str]:
             yield "What the network presents (--capture) does not help: it keeps the authority to itself"
         else:
             yield "Or look at what the network presents, compare its fingerprint, and trust that: --capture"
-    if changes:
+    if not all(change.refused for change in changes):
         yield RESTART

@@ -53,10 +53,8 @@ def _move(machine: Machine) -> Iterator[Finding]:
     taken = [place.change for place in places if place.change]
     marks = [seals.mark(places[0].key), *(change.before or "" for change in taken)]
     names = dict.fromkeys(name for text in marks for name in seals.names(text))
-    changes: list[Change] = []
-    for name in names:
-        changes += credentials.key_kept(machine, name, vault)
-    changes += [each for each in credentials.keep(machine, places[0].key, vault) if each not in changes]
+    changes = [change for name in names for change in credentials.key_kept(machine, name, vault)]
+    changes += credentials.key_announced(machine, places[0].fingerprint, vault)
     changes += [replace(each, refused=_in_the_way(machine, each)) for each in taken]
     if why := credentials.unfit(places[0].key) or next((each.refused for each in changes if each.refused), ""):
         changes = [replace(each, refused=why) for each in changes]

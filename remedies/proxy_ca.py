@@ -31,7 +31,7 @@ class ProxyCa(Remedy):
         "Ignoring extra certs from …",
     )
     options = (
-        Option("proxy", "the proxy to go through", "URL"),
+        Option("proxy", "the proxy to go through; - asks for it, which keeps a login out of sight", "URL"),
         Option("ca", "a file with the certificate authority to trust", "FILE"),
         Option("no-proxy", "hosts to reach without the proxy, with commas", "LIST"),
         Option("capture", "trust the authority that the network presents; its fingerprint is shown first"),
@@ -113,4 +113,18 @@ def _changes(machine: Machine, now: Way, way: Way) -> Iterator[Change]:
         values["NO_PROXY"] = way.no_proxy
     if way.authority and CA in values:
         yield from way.authority.written()
-    yield from _env.changes(machine, values, way.url)
+    for change in _env.changes(machine, values, way.url):
+        names = [name for name in values if change.key()[2].endswith(f"/{name}")] or list(values)
+        above = next(filter(None, (_above(machine, name, values[name], change) for name in names)), "")
+        yield replace(change, refused=change.refused or above)
+
+
+def _above(machine: Machine, name: str, value: str, change: Change) -> str:
+    """What would win over the change ('': nothing): settings beat every shell, and one layer of them another."""
+    now = settings.variable(machine, name)
+    if now.where in ("", settings.SHELL, change.resource.path) or now.value == value:
+        return ""
+    layers = [layer.path for layer in settings.layers(machine)]
+    if change.resource.path in layers and layers.index(change.resource.path) < layers.index(now.where):
+        return ""
+    return f"would change nothing: {now.where} sets {name} too, and wins"

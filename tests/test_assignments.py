@@ -29,13 +29,17 @@ UNSET = b"<unset>"
 # ---- start-up files in which each line that is seen is run
 
 PIECES = (
-    "a", "sk-ant-api03-x_Y9-", "'", '"', "\\", "$", "$x", "`", "#", "!", " ", "\t", "~", "{a,b}", "*", "=", ":", "/", "@", "%",
-    "+", "^", "[b]", "é", "\udcff", "'it is'", '"x y"', "'a#b'", '"\\$x \\`y\\` \\" \\\\ \\n"', "'\\'", "\\ ", "\\'", "\\#",
+    "a", "sk-ant-api03-x_Y9-", "'", '"', "\\", "$", "$x", "`", "#", "!", " ", "\t", "~", "{a,b}", "*", "=", ":", "/",
+    "@", "%",
+    "+", "^", "[b]", "é", "\udcff", "'it is'", '"x y"', "'a#b'", '"\\$x \\`y\\` \\" \\\\ \\n"', "'\\'", "\\ ", "\\'",
+    "\\#",
     "\\n", "\\x41", "\\é", "&", "|", "(", ")", "<", ">", ";", "''", '""', "%self", "=ls", "\\\\",
 )  # fmt: skip
 LEADS = {
-    "sh": ("{}=", "export {}=", "  export\t{}=", "declare -x {}=", "typeset -x {}=", "typeset -gx {}=", "declare -xg {}="),
-    "fish": ("set {} ", "set -g {} ", "set -gx {} ", "  set --global --export {}  ", "set -g -x {}\t", "set -gx -- {} "),
+    "sh": ("{}=", "export {}=", "  export\t{}=", "declare -x {}=", "typeset -x {}=", "typeset -gx {}=",
+    "declare -xg {}="),
+    "fish": ("set {} ", "set -g {} ", "set -gx {} ", "  set --global --export {}  ", "set -g -x {}\t",
+    "set -gx -- {} "),
 }  # fmt: skip
 ENDS = {
     "sh": ("", " ", ";", " ;", "; export {}", ";export {} ;", " # mine", "; # mine", "#mine", "\t#"),
@@ -44,21 +48,26 @@ ENDS = {
 PLACES = {
     "sh": (
         "{}", "if true; then\n  {}\nfi", "if false; then :; else\n{}\nfi", "for i in 1; do\n\t{}\ndone", "{{\n{}\n}}",
-        "f() {{\n  {}\n}}\nf", "case x in\n  x)\n    {}\n    ;;\nesac", "while true; do\n{}\nbreak\ndone", "true &&\n{}",
-        "true && \\\n{}", "if true; then :\n{}\nelse\n{}\nfi",
+        "f() {{\n  {}\n}}\nf", "case x in\n  x)\n    {}\n    ;;\nesac", "while true; do\n{}\nbreak\ndone",
+        "true &&\n{}",
+        "if true; then :\n{}\nelse\n{}\nfi",
     ),
     "fish": (
         "{}", "if true\n  {}\nend", "if false\nelse\n{}\nend", "for i in 1\n\t{}\nend", "begin\n{}\nend",
-        "function f\n  {}\nend\nf", "switch x\ncase x\n  {}\nend", "while true\n{}\nbreak\nend", "true; and begin\n{}\nend",
+        "function f\n  {}\nend\nf", "switch x\ncase x\n  {}\nend", "while true\n{}\nbreak\nend",
+        "true; and begin\n{}\nend",
     ),
 }  # fmt: skip
 OTHERS = {
     "sh": (
-        "# export {}=no", "export {}_2=x", "export X_{}=x", "true {}=x", "alias k='{}=x'", "cat <<E >/dev/null\ntext\nE", ": 'two\nlines'",
-        "true && \\\n  true", "", "[ -n \"${}\" ] || true", "export A=1 # {}=x", "export C='\udcff'", "# gr\udcfc\udcdf",
+        "# export {}=no", "export {}_2=x", "export X_{}=x", "true {}=x", "alias k='{}=x'",
+        "cat <<E >/dev/null\ntext\nE", ": 'two\nlines'",
+        "true && \\\n  true", "", "[ -n \"${}\" ] || true", "export A=1 # {}=x", "export C='\udcff'",
+        "# gr\udcfc\udcdf",
     ),
     "fish": (
-        "# set -gx {} no", "set -gx {}_2 x", "set -gx X_{} x", "true {} x", "echo 'two\nlines' >/dev/null", "true; or \\\n  false",
+        "# set -gx {} no", "set -gx {}_2 x", "set -gx X_{} x", "true {} x", "echo 'two\nlines' >/dev/null",
+        "true; or \\\n  false",
         "", "set -q {}; or true", "set -gx A 1 # set {} x", "set -gx C '\udcff'", "# gr\udcfc\udcdf",
     ),
 }  # fmt: skip
@@ -193,17 +202,22 @@ def test_what_is_no_command_of_its_own_stays(shell: str, text: str, tmp_path: Pa
 
 NOT_SEEN = {
     "sh": (
-        "#{}=x", "export A=1 {}=x", "{}=x ./run", "{}=$(pass show x)", "{}=`pass`", "{}=$OTHER", '{}="$OTHER"', "{}+=x", "{}=a b",
-        "local {}=x", "unset {}", "export {}", "[ -n x ] && export {}=x", "alias k='{}=x'", "if true; then export {}=x; fi",
-        "{}=x; echo", "{}=~/x", "{}=$'a'", "{}='a", "{}=a\\\n", "{}='a\nb'", "A{}=x", "{}A=x", "{}[0]=x", "{}=(x)", "{}=x&",
+        "#{}=x", "export A=1 {}=x", "{}=x ./run", "{}=$(pass show x)", "{}=`pass`", "{}=$OTHER", '{}="$OTHER"',
+        "{}+=x", "{}=a b",
+        "true && \\\n{}=x", "cat <<E\n{}=x\nE", "{}==ls", "local {}=x", "unset {}", "export {}",
+        "[ -n x ] && export {}=x", "alias k='{}=x'", "if true; then export {}=x; fi",
+        "{}=x; echo", "{}=~/x", "{}=$'a'", "{}='a", "{}=a\\\n", "{}='a\nb'", "A{}=x", "{}A=x", "{}[0]=x", "{}=(x)",
+        "{}=x&",
         "declare -ix {}=abc", "declare -ux {}=abc", "declare -lx {}=ABC", "declare -Ax {}=x", "export -n {}=x",
     ),
     "fish": (
-        "#set {} x", "set {} a b", "set {} (pass)", "set {} $OTHER", 'set {} "$OTHER"', "set -e {}", "set -e {} x", "set -q {} x",
+        "#set {} x", "true; and \\\nset {} x", "set {} a b", "set {} (pass)", "set {} $OTHER", 'set {} "$OTHER"',
+        "set -e {}", "set -e {} x", "set -q {} x",
         "set --query {} x", "set -a {} x", "set --append {} x", "set -p {} x", "set -S {} x", "set {} ~/x", "set {} 'a",
-        "set {}[1] x", "set A{} x", "set {}A x", "set {} a; echo", "set {} a\\\n", "set {} {{a,b}}", "set {} *", "set {} a\\nb",
+        "set {}[1] x", "set A{} x", "set {}A x", "set {} a; echo", "set {} a\\\n", "set {} {{a,b}}", "set {} *",
+        "set {} a\\nb",
     ),
-    "npmrc": (";{}=x", "#{}=x", "{}", "{}[]=x", "x{}=x"),
+    "npmrc": ("[x]\n{}=y", ";{}=x", "#{}=x", "{}", "{}[]=x", "x{}=x"),
     "env": ("#{}=x", "{}", "{} x", "x{}=x", "{}="),
 }  # fmt: skip
 
@@ -241,7 +255,8 @@ def _any_file(syntax: str) -> st.SearchStrategy[bytes]:
     line = st.tuples(st.sampled_from(_ANY[syntax] + _NOISE), st.sampled_from((b"\n", b"\r\n", b"\n\n", b"\r")))
     made = st.builds(
         lambda start, lines, end: start + b"".join(a + b for a, b in lines) + end,
-        st.sampled_from((b"", editors.BOM, b"#!/bin/sh\n")), st.lists(line, max_size=6), st.sampled_from((b"", *_ANY[syntax])),
+        st.sampled_from((b"", editors.BOM, b"#!/bin/sh\n")), st.lists(line, max_size=6), st.sampled_from((b"",
+        *_ANY[syntax])),
     )  # fmt: skip
     return made | st.binary(max_size=30)
 
@@ -279,7 +294,8 @@ def _ask(package: Path, name: str, texts: Sequence[str]) -> list[str]:
     """What `parse` of this package gives for `name` in each text; "undefined" for nothing."""
     (node,) = fetch.needed("node", fetch.NODES[-1])
     done = subprocess.run(
-        [node, "-e", _ASK, package, name], input=json.dumps(texts).encode(), capture_output=True, timeout=60, check=True,
+        [node, "-e", _ASK, package, name], input=json.dumps(texts).encode(),
+        capture_output=True, timeout=60, check=True,
         env={"HOME": "/nowhere"},
     )  # fmt: skip
     return list(json.loads(done.stdout))
@@ -309,12 +325,16 @@ _ENV_LINES = st.builds(
     ),
     st.sampled_from(("", " ", " # mine", "#mine", "\t")),
 )
+_RC_VALUES = st.builds(
+    "{}{}".format,
+    st.sampled_from(("false", "true", "0", "null", "False", "a b", "a=b")),
+    st.sampled_from(("", " ", " ; mine", "#mine", ";mine", "\t")),
+) | st.sampled_from(('"false"', "'false' ", '"true"\t'))
 _RC_LINES = st.builds(
-    "{}{}{}{}".format,
+    "{}{}{}".format,
     st.sampled_from(("strict-ssl", "  strict-ssl", '"strict-ssl"', "'strict-ssl'")),
     st.sampled_from(("=", " = ", "= ", "\t=")),
-    st.sampled_from(("false", "true", '"false"', "'false'", "0", "null", "False", "a b", "a=b")),
-    st.sampled_from(("", " ", " ; mine", "#mine", ";mine", "\t")),
+    _RC_VALUES,
 )
 _ENV_OTHERS = ("# {}=no", "OTHER=1", "", "X{}=1", "{}2=x", "OTHER='{}=x'")
 _RC_OTHERS = (
@@ -352,18 +372,22 @@ def _agrees(package: Path, name: str, syntax: str, texts: list[str]) -> None:
         assert (seen[-1].value if seen else "undefined") == value, text
 
 
-DIFFERENCES = {  # what dotenv makes of it, and what we do: as a shell does that reads the file, or not at all
-    "an escaped quote": ('{}="a\\"b"', 'a\\"b', 'a"b'),
-    "a line end that is spelled": ('{}="a\\nb"', "a\nb", "a\\nb"),
-    "backquotes": ("{}=`a b`", "a b", "`a b`"),
-    "a colon": ("{}: x", "x", None),
-    "nothing": ("{}=", "", None),
-    "two lines": ("{}='a\nb'", "a\nb", None),
+# What each makes of a text, and what we do: as a shell does that reads the .env file, or not at all.
+DIFFERENCES = {
+    "an escaped quote": ("env", '{}="a\\"b"', 'a\\"b', 'a"b'),
+    "a line end that is spelled": ("env", '{}="a\\nb"', "a\nb", "a\\nb"),
+    "backquotes": ("env", "{}=`a b`", "a b", "`a b`"),
+    "a colon": ("env", "{}: x", "x", None),
+    "nothing": ("env", "{}=", "", None),
+    "two lines": ("env", "{}='a\nb'", "a\nb", None),
+    "a comment behind quotes": ("npmrc", '{}="false" ; mine', '"false"', "false"),
+    "a list": ("npmrc", "{}[]=false", "false", None),
+    "no value": ("npmrc", "{}", "true", None),
 }
 
 
-@pytest.mark.parametrize(("text", "theirs", "ours"), DIFFERENCES.values(), ids=DIFFERENCES)
-def test_these_differences_from_dotenv_are_known(text: str, theirs: str, ours: str | None) -> None:
-    text = text.format(NAME)
-    seen = get_assignments(text.encode(), NAME, "env")
-    assert (_ask(_dotenv(), NAME, [text]), [each.value for each in seen]) == ([theirs], [ours] if ours else [])
+@pytest.mark.parametrize(("syntax", "text", "theirs", "ours"), DIFFERENCES.values(), ids=DIFFERENCES)
+def test_these_differences_are_known(syntax: str, text: str, theirs: str, ours: str | None) -> None:
+    package, text = _dotenv() if syntax == "env" else _ini(), text.format(NAME)
+    seen = get_assignments(text.encode(), NAME, syntax)
+    assert (_ask(package, NAME, [text]), [each.value for each in seen]) == ([theirs], [ours] if ours else [])

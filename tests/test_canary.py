@@ -58,7 +58,9 @@ def test_the_finder_knows_what_python_makes_of_it() -> None:
 
 # ---- every byte that is written, and every child
 
-CALLS = "execve,execveat,write,pwrite64,writev,pwritev,pwritev2,sendto,sendmsg,sendmmsg,openat,rename,renameat,renameat2"
+CALLS = (
+    "execve,execveat,write,pwrite64,writev,pwritev,pwritev2,sendto,sendmsg,sendmmsg,openat,rename,renameat,renameat2"
+)
 STRACE = ["strace", "-f", "-qq", "-y", "-xx", "-v", "-s", "300000", "-e", "signal=none", "-e", f"trace={CALLS}"]
 _STRING = re.compile(rb'"((?:\\x[0-9a-f]{2})*)"(\.\.\.)?')
 _TARGET = re.compile(rb"^\w+\(\d+<(.*?)>, ")
@@ -371,7 +373,9 @@ def crash_sweep(name: str, start: str, act: str, step: int, plant: Callable[[], 
         scene.rig.recover()
         if why := scene.wrong():
             tally.bad.append(f"{where}: {why}")
-        tally.bad += [f"{where}: {path} holds it still" for path in holders(scene.rig.tree()) - holders(scene.expected())]
+        tally.bad += [
+            f"{where}: {path} holds it still" for path in holders(scene.rig.tree()) - holders(scene.expected())
+        ]
         tally.bad += [f"{where}: {path} holds it" for path in scan(Path(top, "state"), secrets=(KEY, OTHER))]
         seals._seen.update(known)
     return tally
@@ -391,7 +395,9 @@ def _is_in_the_making(scene: Scene, path: str) -> bool:
         if place in (scratch, f"{scratch}-back"):
             original = os.path.relpath(os.path.realpath(change.resource.path), root)
             mode = next(tree[original][1] for tree in (scene.before, scene.after) if original in tree)
-            return original in holders(scene.before) | holders(scene.after) and not os.stat(place).st_mode & 0o777 & ~mode
+            return (
+                original in holders(scene.before) | holders(scene.after) and not os.stat(place).st_mode & 0o777 & ~mode
+            )
     return False
 
 
@@ -403,6 +409,7 @@ def key_cases() -> list[str]:
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fingerprints cost 10 ms each, by intention."""
     monkeypatch.setattr(vault, "_ROUNDS", 1)
+    monkeypatch.setattr(seals, "_seen", {})
 
 
 @pytest.mark.usefixtures("quick")

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tarfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -159,7 +159,9 @@ def spellings(rng: random.Random) -> str:
     lead = rng.choice(("export ", "", "declare -x ", "  export ", "typeset -gx "))
     end = rng.choice(("", " # work", ";", "; export ANTHROPIC_API_KEY", "  "))
     line = f"{lead}ANTHROPIC_API_KEY={quote}{key}{quote}{end}"
-    around = rng.choice(("{}", "# mine\n{}\nalias ll='ls -l'\n", "if true; then\n{}\nfi\n", "a=1\r\n{}\r\n", "{}\n{}\n"))
+    around = rng.choice(
+        ("{}", "# mine\n{}\nalias ll='ls -l'\n", "if true; then\n{}\nfi\n", "a=1\r\n{}\r\n", "{}\n{}\n")
+    )
     return around.replace("{}", line)
 
 
@@ -172,6 +174,7 @@ def test_a_hundred_times_there_and_back(
     for name, value in person.env.items():
         monkeypatch.setenv(name, value)
     monkeypatch.chdir(person.home)
+    monkeypatch.setattr(os, "fsync", lambda handle: None)  # nobody cuts the power here
     handlers = {each: signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGHUP)}
     rng, empty, landed, bad = random.Random(7), stored(session), 0, []
     for turn in range(100):
@@ -262,7 +265,7 @@ def test_a_store_that_dies_after_the_plan_changes_nothing(person: Person, sessio
     os.kill(session.daemon, signal.SIGKILL)
     before = snapshot(str(person.home))
     done = person("apply", "--plan", plan, "--yes")
-    assert done.returncode in (6, 8), done
+    assert done.returncode == 6, done
     assert "secret store" in done.stdout + done.stderr
     assert snapshot(str(person.home)) == before
     assert scan(person.state) == {}
@@ -294,7 +297,7 @@ def test_key_print_imports_little_more_than_the_one_backend(person: Person) -> N
     imported = {line.rpartition("|")[2].strip() for line in ours.stderr.splitlines() if line.startswith("import time")}
     more = {each for each in imported - set(theirs.stdout.split()) if not each.startswith(OF_THE_CALL)}
     assert "ccremedy.vault" in more
-    assert len(more) <= 40, sorted(more)
+    assert len(more) <= 48, sorted(more)
 
 
 def test_the_helper_works_from_an_environment_with_nothing_but_the_session(person: Person) -> None:
@@ -304,6 +307,3 @@ def test_the_helper_works_from_an_environment_with_nothing_but_the_session(perso
     env = {name: value for name, value in person.env.items() if name not in ("PYTHONPATH", "PATH", "TMPDIR")}
     done = subprocess.run(["/bin/sh", "-c", helper], env=env, cwd="/", stdin=subprocess.DEVNULL, capture_output=True)
     assert (done.returncode, done.stdout, done.stderr) == (0, f"{CANARY}\n".encode(), b"")
-
-
-Check = Callable[..., None]

@@ -43,6 +43,7 @@ class Counts(ctypes.Structure):
     """Numbers that several processes share."""
 
     stop: int
+    acts: int  # of ours
     begun: int  # updates
     done: int
     lost: int
@@ -77,7 +78,9 @@ def writer(path: str, mode: str, speed: str, counts: Counts) -> None:
             if time.monotonic() > deadline:
                 counts.lost += 1
                 break
-        time.sleep(0.1 if speed == TEN else chance.choice((0, 0, 0.03)))
+        acts, rest = counts.acts, time.monotonic() + (0.1 if speed == TEN else chance.choice((0, 0, 0.03)))
+        while time.monotonic() < rest and (speed == TEN or counts.acts == acts):  # or else we might miss each other
+            time.sleep(0.0002)
 
 
 def remembered(number: int) -> dict[str, Any]:
@@ -111,24 +114,24 @@ def save(path: str, held: dict[str, Any], in_place: bool) -> None:
 
 
 def seen(path: str) -> int:
-    """The number in the file as it is; 0 where it does not parse."""
+    """The number in the file as it is; -1 where it does not parse."""
     try:
         with open(path, "rb") as data:
             return int(json.load(data)["numStartups"])
     except (ValueError, KeyError, FileNotFoundError):
-        return 0
+        return -1
 
 
 def reader(path: str, mode: str, counts: Counts) -> None:
     """Looks at the file all the time: it is there, it parses, and the number does not go back and stay there."""
     highest = 0
     while not counts.stop:
-        quiet = counts.begun if counts.begun == counts.done else -1
+        begun, done = counts.begun, counts.done
         number = seen(path)
-        if not number:  # the writer itself empties it when it writes in place
-            counts.torn += mode != IN_PLACE or counts.begun == quiet
+        if number < 0:  # the writer itself empties it when it writes in place
+            counts.torn += mode != IN_PLACE or begun == done == counts.begun
         deadline = time.monotonic() + PATIENCE
-        while 0 < number < highest and not counts.stop:
+        while 0 <= number < highest and not counts.stop:
             number = seen(path)
             if time.monotonic() > deadline:
                 counts.gone_back += 1
@@ -160,21 +163,26 @@ def running(*acts: Callable[[], None]) -> Iterator[None]:
 
 
 class Live(Rig):
-    """With the pause after which a session that ignores locks would have overwritten us."""
+    """With the pause after which a session that ignores locks would have overwritten us, or a shorter one."""
 
-    pause = staticmethod(time.sleep)
+    longest = 1.0
+    counts: Counts
+    paused = 0  # the number of the update that was under way at the end of the last pause
 
     @property
     def engine(self) -> Engine:
         return Engine(self.machine, self.journal, no_shells, missed=lambda machine, change: "", pause=self.pause)
+
+    def pause(self, seconds: float) -> None:
+        time.sleep(min(seconds, self.longest))
+        self.paused = self.counts.begun
 
 
 def live(mode: str, speed: str, rounds: int, plant: Callable[[], object], top: str) -> Tally:
     """So many times set and taken back beside the writer."""
     plant()
     rig, tally, counts = Live.make(CASE, top, no_shells), Tally(), Counts.make()
-    if speed == FULL:
-        rig.pause = lambda seconds: time.sleep(0.01)  # type: ignore[misc,assignment]
+    rig.longest, rig.counts = 0.01 if speed == FULL else 1.0, counts
     path = os.path.join(rig.machine.home, ".claude.json")
     save(path, remembered(0), in_place=False)
     with running(partial(writer, path, mode, speed, counts), partial(reader, path, mode, counts)):
@@ -203,19 +211,18 @@ def live(mode: str, speed: str, rounds: int, plant: Callable[[], object], top: s
 def _act(
     rig: Live, path: str, mode: str, counts: Counts, tally: Tally, act: Callable[[], Result], wanted: bool
 ) -> bool:
-    """One apply or undo, begun in the middle of an update. Whether it says that it went well; it must tell the truth."""
+    """One apply or undo. Whether it says that it went well; it must tell the truth."""
     finding = Finding("live", "", changes=tuple(want(Setting.at(path, "/ccremedy"), "true")), remedy=CASE.remedy.id)
-    while counts.begun == counts.done:
-        pass
+    if wanted and not finding.changes:
+        tally.bad.append(f"{mode}, after update {counts.done}: what was taken back is there again")
+        return False
     number = counts.done
+    counts.acts += 1
     try:
         result = rig.apply([finding]) if wanted else act()
         said, problems = set(result.outcomes.values()), result.problems
     except Problem as problem:
         said, problems = {"failed"}, [problem]
-    latest = counts.begun
-    tally.points += 1
-    tally.landed += counts.done > number
     there = _has_ours(path, counts)
     well = said <= {"done", "undone"}
     who = f"{mode}, after update {number}: {'apply' if wanted else 'undo'} says {said} {[str(each) for each in problems]}"
@@ -224,10 +231,13 @@ def _act(
         rig.recover()
     elif not well and not problems:
         tally.bad.append(f"{who}: without a reason")
-    elif well and there != wanted and (mode == LOCKS or counts.begun == latest or not wanted):
+    elif well and there != wanted and (mode == LOCKS or counts.begun == rig.paused or not wanted):
         tally.bad.append(f"{who}: but it is {'there' if there else 'gone'}")
     elif not well and wanted and there:
         tally.bad.append(f"{who}: but it is there")
+    if counts.done > number:  # or else it shows nothing: the writer slept
+        tally.points += 1
+        tally.landed += 1
     return well
 
 
@@ -235,7 +245,7 @@ def _has_ours(path: str, counts: Counts) -> bool:
     """Looked at between two updates."""
     while True:
         number = counts.begun
-        if number == counts.done and seen(path):
+        if number == counts.done and seen(path) >= 0:
             with open(path, "rb") as data, contextlib.suppress(ValueError):
                 found = "ccremedy" in json.load(data)
                 if counts.begun == number:
@@ -260,7 +270,8 @@ def test_no_update_of_a_writing_session_is_lost(capsys: pytest.CaptureFixture[st
 
 def _rename_without_a_look() -> None:
     def careless(path: str, before: bytes | None, after: bytes | None, scratch: str, mode: int = 0o644) -> None:
-        files.write_new(scratch, after or b"")
+        with open(scratch, "wb") as out:
+            out.write(after or b"")
         os.rename(scratch, path)
 
     files.replace = careless

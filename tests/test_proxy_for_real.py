@@ -41,7 +41,11 @@ QUIET = {
     "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
     "CLAUDE_CODE_MAX_RETRIES": "0",
 }
-ASK = "fetch('https://api.anthropic.com/api/hello').then(r => r.status, e => e.cause?.code ?? e.name).then(console.log)"
+GATEWAY = "https://claude.ai"  # for the API itself, Claude Code first spends 18 seconds on what is not asked for here
+ASK = """
+const url = process.env.ANTHROPIC_BASE_URL ?? 'https://api.anthropic.com';
+fetch(url + '/api/hello').then(answer => answer.status, error => error.cause?.code ?? error.name).then(console.log);
+"""
 LOGIN = ("corp\\user@x", f"aZ9 {string.punctuation}")  # a blank, and everything that is neither letter nor digit
 
 
@@ -120,19 +124,21 @@ def node_says(person: Person, **more: str) -> str:
     return done.stdout.strip() or done.stderr
 
 
-class Asked:
-    """`claude -p`, started at once, in a copy of the home: it leaves files of its own. One that fails takes 18 seconds."""
-
-    def __init__(self, person: Person, claude: Path, copy: Path) -> None:
-        shutil.copytree(person.home, copy)
-        env = person.env | QUIET | {"HOME": str(copy), "PATH": f"{claude}:{person.env['PATH']}"}
-        command = [str(claude / "claude"), "-p", "hello"]
-        self.process = subprocess.Popen(
-            command, env=env, cwd=copy, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-        )
-
-    def answer(self) -> str:
-        return self.process.communicate(timeout=90)[0].decode()
+def claude_says(person: Person, claude: Path, copy: Path) -> str:
+    """What `claude -p` prints, in a copy of the home: it leaves files of its own."""
+    shutil.copytree(person.home, copy)
+    env = person.env | QUIET | {"HOME": str(copy)}
+    command = [str(claude / "claude"), "-p", "hello"]
+    done = subprocess.run(
+        command,
+        env=env,
+        cwd=copy,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        timeout=90,
+    )
+    return done.stdout.decode()
 
 
 def finding(person: Person, *words: str, **more: str) -> dict[str, Any]:
@@ -166,11 +172,11 @@ def times(person: Person) -> dict[str, int]:
 def test_a_proxy_that_keeps_its_root_to_itself(
     person: Person, claude: Path, stub: Api, reading: Running, tmp_path: Path
 ) -> None:
-    person.env["HTTPS_PROXY"] = reading.url
+    person.env.update({"HTTPS_PROXY": reading.url, "ANTHROPIC_BASE_URL": GATEWAY})
     pem = authority(person, reading)
     before = snapshot(str(person.home))
-    first = Asked(person, claude, tmp_path / "before")
     assert node_says(person) == KEPT
+    assert KEPT in claude_says(person, claude, tmp_path / "before")
 
     found = finding(person)
     assert found["id"] == "way"
@@ -181,7 +187,6 @@ def test_a_proxy_that_keeps_its_root_to_itself(
     assert "whoever runs your network" in captured.stdout
     assert "trust that: --capture" not in captured.stdout, "that is what was just tried"
     assert snapshot(str(person.home)) == before
-    assert KEPT in first.answer()
 
     stub.log.clear()
     words = ("--proxy", reading.url, "--ca", pem)
@@ -189,23 +194,22 @@ def test_a_proxy_that_keeps_its_root_to_itself(
     assert "/v1/messages" in {each.path.partition("?")[0] for each in stub.log}, "the real Claude Code was not asked"
     assert settings(person) == {"HTTPS_PROXY": reading.url, "NODE_EXTRA_CA_CERTS": pem}
     assert node_says(person) == "200"
-    assert ANSWER in Asked(person, claude, tmp_path / "after").answer()
+    assert ANSWER in claude_says(person, claude, tmp_path / "after")
     changes_nothing_more(person, *words)
 
     assert person("undo", "--yes").returncode == 0
     assert snapshot(str(person.home)) == before
-    last = Asked(person, claude, tmp_path / "undone")
     assert node_says(person) == KEPT
-    assert KEPT in last.answer()
+    assert KEPT in claude_says(person, claude, tmp_path / "undone")
 
 
 def test_a_proxy_that_sends_its_root(
     person: Person, claude: Path, stub: Api, presenting: Running, tmp_path: Path
 ) -> None:
-    person.env["HTTPS_PROXY"] = presenting.url
+    person.env.update({"HTTPS_PROXY": presenting.url, "ANTHROPIC_BASE_URL": GATEWAY})
     before = snapshot(str(person.home))
-    first = Asked(person, claude, tmp_path / "before")
     assert node_says(person) == SENT
+    assert SENT in claude_says(person, claude, tmp_path / "before")
     assert presenting.ca is not None
     digits = hashlib.sha256(ssl.PEM_cert_to_DER_cert(presenting.ca.read_text())).hexdigest().upper()
     fingerprint = ":".join(re.findall("..", digits))
@@ -218,7 +222,6 @@ def test_a_proxy_that_sends_its_root(
     assert unasked.returncode == 5, "to trust what one has just met needs its own yes"
     assert fingerprint in unasked.stdout
     assert snapshot(str(person.home)) == before
-    assert SENT in first.answer()
 
     words = ("--capture", "--max-risk", "high")
     applied(person, *words, PATH=f"{claude}:{person.env['PATH']}")
@@ -227,12 +230,13 @@ def test_a_proxy_that_sends_its_root(
     assert own.stat().st_mode & 0o777 == 0o600
     assert ssl.PEM_cert_to_DER_cert(own.read_text()) == ssl.PEM_cert_to_DER_cert(presenting.ca.read_text())
     assert node_says(person) == "200"
-    assert ANSWER in Asked(person, claude, tmp_path / "after").answer()
+    assert ANSWER in claude_says(person, claude, tmp_path / "after")
     changes_nothing_more(person, *words)
 
     assert person("undo", "--yes").returncode == 0
     assert snapshot(str(person.home)) == before
     assert node_says(person) == SENT
+    assert SENT in claude_says(person, claude, tmp_path / "undone")
 
 
 def test_a_proxy_that_wants_a_password(
@@ -275,7 +279,7 @@ def test_a_proxy_that_wants_a_password(
         assert place.stat().st_mode & 0o777 == 0o600
         assert settings(person)["HTTPS_PROXY"] == proxy.url
         assert node_says(person) == "200"
-        assert ANSWER in Asked(person, claude, tmp_path / "after").answer()
+        assert ANSWER in claude_says(person, claude, tmp_path / "after")
         changes_nothing_more(person, *words, "--max-risk", "high")
 
         undone = person("undo", "--yes")
@@ -421,7 +425,7 @@ def test_an_authority_that_python_takes_and_node_does_not(
 def test_an_authority_that_node_takes_and_claude_code_does_not(
     person: Person, reading: Running, tmp_path: Path
 ) -> None:
-    """One that says what the real one says after 18 seconds."""
+    """One that says what the real one says."""
     said = f"API Error: Unable to connect to API: Self-signed certificate detected ({SENT}). The certificate comes from"
     program(tmp_path / "bin" / "claude", f"#!/bin/sh\necho '{said}'\nexit 1\n")
     words = ("--proxy", reading.url, "--ca", authority(person, reading))

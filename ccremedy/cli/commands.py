@@ -242,7 +242,21 @@ def key(options: argparse.Namespace, screen: Screen) -> Report:
 def this_machine(options: argparse.Namespace) -> Machine:
     from ccremedy import registry
 
+    for name in options.switches:
+        if getattr(options, name) == "-":
+            setattr(options, name, asked(options, f"--{name}:"))
     return registry.this_machine({name: getattr(options, name) or False for name in options.switches})
+
+
+def asked(options: argparse.Namespace, question: str) -> str:
+    """A line that nobody else is to see: from standard input, or at a terminal without showing it."""
+    if not sys.stdin.isatty():
+        return sys.stdin.read(1 << 16).strip()
+    if not can_ask(options):
+        raise Problem("it is asked for at a terminal, or read from standard input", code=errors.UNCONFIRMED)
+    from ccremedy.cli import ask
+
+    return ask.hidden(question).strip()
 
 
 def journal_of(machine: Machine) -> Journal:

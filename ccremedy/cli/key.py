@@ -89,7 +89,7 @@ def _new_key(machine: Machine, options: argparse.Namespace) -> Finding:
         raise Problem("there is no key to rotate", todo=todo, code=errors.UNSUPPORTED)
     vault = credentials.kept_key(machine).get("vault", credentials.OS_STORE)
     vault = credentials.key_folder(machine) if options.owner_only_file else vault
-    secret = _asked(options)
+    secret = Secret(commands.asked(options, "The key:"))
     if why := credentials.unfit(secret):
         raise Problem(why, where="the key", todo="Nothing was changed", code=errors.USAGE)
     changes = tuple(credentials.keep(machine, secret, vault, strftime("%Y-%m-%d", gmtime())))
@@ -123,14 +123,3 @@ def _helper_gone(machine: Machine) -> Change:
 def _all_or_none(changes: tuple[Change, ...]) -> tuple[Change, ...]:
     why = next((change.refused for change in changes if change.refused), "")
     return tuple(replace(change, refused=why) for change in changes)
-
-
-def _asked(options: argparse.Namespace) -> Secret:
-    """From standard input, or at a terminal without showing it."""
-    if not sys.stdin.isatty():
-        return Secret(sys.stdin.read(1 << 16).strip())
-    if not commands.can_ask(options):
-        raise Problem("a key is asked for at a terminal, or read from standard input", code=errors.UNCONFIRMED)
-    from ccremedy.cli import ask
-
-    return Secret(ask.hidden("The key:").strip())

@@ -57,11 +57,13 @@ class Text(Resource):
                 files.move(scratch, files.resolve(self.path))  # aside for a look, and somebody had written into it
             elif mine is None or not same(self._value(mine), value) or self._with(other, value) == mine:
                 files.discard(scratch)  # ours, as far as it was written; or the very file that ours was made from
-            elif files.untouched_since_swap(self.path, scratch) and self._value(other) is not None:
-                files.swap_back(self.path, scratch)  # another program wrote it at the moment of the swap
-                files.discard(scratch)
             else:
-                files.move(scratch, files.free_name(self.path))  # it cannot be told any more, so nothing is lost
+                theirs = self._value(other)
+                # Ours would hold the value, or not be whole: then another program wrote it at the moment of the swap.
+                is_theirs = other and theirs is not None and not same(theirs, value)
+                if is_theirs and files.untouched_since_swap(self.path, scratch):
+                    files.swap_back(self.path, scratch)
+                files.move(scratch, files.free_name(self.path))  # what cannot be told for sure is kept
 
     def _value(self, data: bytes) -> str | None:
         """What it holds; None where it cannot be read, because it was never finished."""
