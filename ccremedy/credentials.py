@@ -88,6 +88,7 @@ def _read(path: str) -> dict[str, object]:
 
 # ---- the key that ccremedy keeps: `key.json` in the state folder says which entry of which store it is, by fingerprint
 
+_LONGEST = 4096  # characters; no server takes a longer header
 OS_STORE = "os"  # the vault that is not a folder
 
 
@@ -135,6 +136,8 @@ def key_announced(machine: Machine, fingerprint: str, vault: str, since: str = "
 def unfit(secret: Secret) -> str:
     """Why this cannot be a key: Claude Code takes one printable word, and sends what it gets as it is."""
     text = secret.reveal()
+    if len(text) > _LONGEST:
+        return f"is too long for a key ({len(text)} characters or more)"
     if text and text.isascii() and text.isprintable() and not set(text) & set(" \"'"):
         return ""
     return "holds what no key has: a line break, a blank, quotes, or another alphabet" if text else "is empty"

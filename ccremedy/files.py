@@ -640,7 +640,7 @@ def _owner(uid: int) -> str:
 
 
 def _too_large(size: int, limit: int) -> str:
-    return f"is too large to be edited safely ({size / 2**20:.0f} MB; the limit is {limit / 2**20:.0f} MB)"
+    return f"is too large ({size / 2**20:.0f} MB; the limit is {limit / 2**20:.0f} MB)"
 
 
 def walk_up(path: str) -> Iterator[str]:

@@ -55,12 +55,15 @@ _TOKEN = re.compile(
     r"|xox[abprs]-[\w-]{10,}|A[KS]IA[A-Z0-9]{12,}|AIza[\w-]{20,}|hf_\w{10,}|pypi-[\w-]{10,}"
     r"|eyJ[\w-]{8,}\.[\w-]{8,}(?:\.[\w-]*)?)"
 )
-_PRIVATE_KEY = re.compile(
-    r"(-----BEGIN [A-Z ]*PRIVATE KEY-----).*?(-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.S
-)  # or without its end
-_USER = re.compile(r"(\b[a-z][a-z0-9+.-]*://)(?:[^/\s'\"]+|[^/\s'\":@]+:(?!\d+/)[^\s'\"]*)@", re.I)
+_PRIVATE_KEY = re.compile(  # in PEM's, PGP's and SSH's spelling, or without its end
+    r"(---- ?BEGIN [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)? ?----).*?(---- ?END [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)? ?-----?|\Z)",
+    re.S,
+)
+# A password may hold an @ or a /, so it goes up to the last @: the host goes with it rather than a piece of it stays.
+_USER = re.compile(r"(\b[a-z][a-z0-9+.-]*://)(?:[^/\s'\":@]*:(?!\d+/)[^\s'\"]*|[^/\s'\"]+)@", re.I)
 _HEADER = re.compile(r"(\bauthorization[\"']?[ \t]*[:=][ \t]*[\"']?(?:[a-z]+[ \t]+)?)[^\s'\"]+", re.I)
-_SCHEME = re.compile(r"(\b(?:bearer|basic)[ \t]+)[\w.~+/=#-]{8,}", re.I)
+# In prose the word is followed by a lower-case one; in a token there is a capital, a digit or a sign further on.
+_SCHEME = re.compile(r"(\b(?:bearer|basic)[ \t]+)(?=[\w.~+/=#-]+(?-i:[A-Z\d=+_~]))[\w.~+/=#-]{8,}", re.I)
 # A word as a shell reads it, quotes and all; a quote that does not end takes the rest of the line.
 _WORD = r"""(?:'[^'\n]*'|"(?:\\.|[^"\\\n])*"|\\.|\$?["'][^\n]*|[^\s'"\\;&|<>()])+"""
 _STRING = r"""(?:'[^'\n]*'|"(?:\\.|[^"\\\n])*"|[^\s'",;]+)"""
@@ -69,7 +72,16 @@ _NAME = r"(?<![\w.-])(?P<name>-{0,2}[A-Za-z_][\w.-]*)"
 _NAMED = (
     re.compile(rf"{_NAME}(?P<between>[\"']?[ \t]*=[ \t]*)(?P<value>{_WORD})"),
     re.compile(rf"{_NAME}(?P<between>[\"']?[ \t]*:[ \t]*)(?P<value>{_STRING})"),
-    re.compile(rf"(?<![\w.-])(?P<name>--[A-Za-z][\w.-]*|password)(?P<between>[ \t]+)(?P<value>{_WORD})"),
+    re.compile(rf"(?<![\w.-])(?P<name>--[A-Za-z][\w.-]*)(?P<between>[ \t]+)(?P<value>{_WORD})"),
+    re.compile(  # netrc
+        rf"(?P<name>^[ \t]*password(?=[ \t]+\S+$)|\b(?:machine|login|account)[ \t]+\S+[ \t]+password)"
+        rf"(?P<between>[ \t]+)(?P<value>{_WORD})",
+        re.M,
+    ),
+    re.compile(  # a list of names and values, as VS Code's extension has it
+        rf"(?P<name>[\"']name[\"']\s*:\s*[\"'][A-Za-z_]\w*)(?P<between>[\"']\s*,\s*[\"']value[\"']\s*:\s*)"
+        rf"(?P<value>{_STRING})"
+    ),
     re.compile(rf"(?:(?<=\bset )|(?<=\bsetenv ))(?P<name>(?:-\S+ )*\w+)(?P<between>[ \t]+)(?P<value>{_WORD})"),
 )
 _SECRET_WORDS = {"key", "apikey", "token", "secret", "password", "passwd", "pass", "passphrase", "credential"}

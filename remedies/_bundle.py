@@ -21,6 +21,7 @@ class Authority:
     path: str
     bundle: certificates.Bundle
     faults: tuple[str, ...] = ()
+    todo: str = ""
     copied: bool = False  # into a file of our own, which has to be written
 
     def describe(self) -> list[str]:
@@ -31,30 +32,45 @@ class Authority:
             yield from want(Whole(self.path), self.bundle.pem)
 
 
+ASK, HOME = "Ask whoever runs your network for it, as a PEM file", "Keep a copy of it in your home directory"
+
+
 def read(machine: Machine, path: str, convert: bool) -> Authority:
     """The authority in this file; in a copy of ours where it has another form than PEM and `convert` is asked for."""
-    try:
-        data = files.read(path, certificates.LIMIT) if os.path.isabs(path) else b""
-    except Problem as problem:
-        return Authority(path, certificates.judge(b"", 0), (problem.what,))
-    found = certificates.judge(data or b"", time.time())
+    nothing = certificates.judge(b"", 0)
     if not os.path.isabs(path):
-        return Authority(path, found, ("is no absolute path, and Claude Code starts in other directories",))
+        elsewhere = "is no absolute path, and Claude Code starts in other directories"
+        return Authority(path, nothing, (elsewhere,), "Give the whole path")
+    try:
+        data = files.read(path, certificates.LIMIT)
+    except Problem as problem:
+        return Authority(path, nothing, (problem.what,), ASK)
     if data is None:
-        return Authority(path, found, ("is not there",))
-    if convert and found.pem and found.form != "pem":
-        rest = certificates.judge(found.pem.encode(), time.time())
-        return Authority(_own_file(machine, rest), rest, tuple(each.sentence for each in rest.fatal), copied=True)
-    faults = [each.sentence for each in found.fatal]
+        return Authority(path, nothing, ("is not there",), "Give the path of a file that is")
+    found = certificates.judge(data, time.time())
+    faults, todo = _clauses(found), ASK
     if found.pem and found.form != "pem":
-        faults.append("say --convert to have a PEM copy made")
-    return Authority(path, found, (*faults, *_open_to_others(machine, path)))
+        if convert:
+            pem = certificates.judge(found.pem.encode(), time.time())
+            return Authority(_own_file(machine, pem), pem, _clauses(pem), ASK, copied=True)
+        faults, todo = (
+            faults or (f"is of another form than PEM ({found.form})",),
+            "Say --convert to have a PEM copy made",
+        )
+    if not faults and (others := tuple(_open_to_others(machine, path))):
+        faults, todo = others, HOME
+    return Authority(path, found, faults, todo)
+
+
+def _clauses(bundle: certificates.Bundle) -> tuple[str, ...]:
+    """Its faults as ends of a sentence that begins with the path."""
+    return tuple(each.sentence.removeprefix("It ").rstrip(".") for each in bundle.fatal)
 
 
 def presented(machine: Machine, chain: tuple[bytes, ...]) -> Authority:
     """What a network presents, as an authority of our own keeping."""
     bundle = certificates.chain_roots(chain, time.time())
-    return Authority(_own_file(machine, bundle), bundle, tuple(each.sentence for each in bundle.fatal), copied=True)
+    return Authority(_own_file(machine, bundle), bundle, _clauses(bundle), ASK, copied=True)
 
 
 def _own_file(machine: Machine, bundle: certificates.Bundle) -> str:

@@ -8,6 +8,7 @@ import time
 from ccremedy import Change, Finding, Machine, Problem, certificates, network, settings
 from ccremedy.errors import UNSUPPORTED, USAGE
 from ccremedy.record import dataclass, replace
+from ccremedy.redact import visible
 
 from . import _bundle, _trust
 
@@ -70,8 +71,7 @@ def as_asked(machine: Machine, now: Way) -> Way:
     if path:
         authority = _bundle.read(machine, os.path.abspath(path), bool(machine.options.get("convert")))
         if authority.faults:
-            todo = "Ask whoever runs your network for the certificate authority as a PEM file"
-            raise Problem(authority.faults[0], where=path, todo=todo, code=UNSUPPORTED)
+            raise Problem(authority.faults[0], where=visible(path), todo=authority.todo, code=UNSUPPORTED)
         way = replace(way, authority=authority)
     return way
 

@@ -36,7 +36,7 @@ FULL, TEN = "at full speed", "ten times a second"
 TIMES = 10 if os.environ.get("CCREMEDY_SWEEP") == "1" else 1
 ROUNDS = {FULL: 150 * TIMES, TEN: 20 * TIMES}  # each sets the member, and takes it back
 CASE = Case("live", registry.remedy("npm-prefix"), {"platform": "linux"})
-PATIENCE = 10.0  # seconds within which an update that was swapped out for a moment must be back
+PATIENCE = 3.0  # seconds within which an update that was swapped out for a moment must be back
 
 
 class Counts(ctypes.Structure):
@@ -81,6 +81,8 @@ def writer(path: str, mode: str, speed: str, counts: Counts) -> None:
         acts, rest = counts.acts, time.monotonic() + (0.1 if speed == TEN else chance.choice((0, 0, 0.03)))
         while time.monotonic() < rest and (speed == TEN or counts.acts == acts):  # or else we might miss each other
             time.sleep(0.0002)
+        if speed == FULL:
+            time.sleep(chance.random() * 0.006)  # at another moment of our act each time
 
 
 def remembered(number: int) -> dict[str, Any]:
@@ -187,7 +189,7 @@ def live(mode: str, speed: str, rounds: int, plant: Callable[[], object], top: s
     save(path, remembered(0), in_place=False)
     with running(partial(writer, path, mode, speed, counts), partial(reader, path, mode, counts)):
         try:
-            while tally.points < 2 * rounds and len(tally.bad) < 10:
+            while tally.points < 2 * rounds and len(tally.bad) < 10 and not counts.lost:
                 if not _act(rig, path, mode, counts, tally, rig.apply, True):
                     continue
                 for _ in range(20):
@@ -225,7 +227,9 @@ def _act(
         said, problems = {"failed"}, [problem]
     there = _has_ours(path, counts)
     well = said <= {"done", "undone"}
-    who = f"{mode}, after update {number}: {'apply' if wanted else 'undo'} says {said} {[str(each) for each in problems]}"
+    who = (
+        f"{mode}, after update {number}: {'apply' if wanted else 'undo'} says {said} {[str(each) for each in problems]}"
+    )
     if any(problem.code == INCOMPLETE for problem in problems):
         tally.bad.append(f"{who}: left half done")
         rig.recover()
@@ -287,7 +291,6 @@ def _write_in_place() -> None:
 
 def _take_no_lock() -> None:
     Setting.lock = lambda self: contextlib.nullcontext()  # type: ignore[method-assign]
-
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import copy
 import json
 import logging
 import pickle
+import re
 import time
 import traceback
 from collections.abc import Callable
@@ -241,6 +242,12 @@ def test_the_table_is_large_enough(capsys: pytest.CaptureFixture[str]) -> None:
     assert len(NAMED) >= 20
     assert landed == len(CONTAINED) >= 30 * 20
     assert not bad
+
+
+@pytest.mark.parametrize("rule", ["_TOKEN", "_USER", "_HEADER"])
+def test_a_rule_that_is_missing_is_caught(rule: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(f"ccremedy.redact.{rule}", re.compile("(?!)()"))
+    assert any(secret in redact(text.format(secret)) for _, secret, text in CONTAINED)
 
 
 KEY = "-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXktdjEAAAAABG5vbmU\nAAAAEb25lAAAAAAAAAAB\n"

@@ -239,7 +239,8 @@ def _show(report: Report, options: argparse.Namespace, screen: Screen) -> int:
     if report.findings or report.failed or report.healthy:
         machine = commands.this_machine(options)
     screen.report(report, machine, diffs=getattr(options, "dry_run", False) or screen.verbose)
-    if report.run and any(change.resource.REVERSIBLE for _, _, change in report.outcomes):
+    lasting = getattr(options, "what", "") == "remove" or not any(c.resource.REVERSIBLE for _, _, c in report.outcomes)
+    if report.run and not lasting:
         screen.say(f"That was run {report.run}. To take it back: ccremedy undo {report.run}")
     elif report.command == "diagnose" and any(not c.refused for f in report.findings for c in f.changes):
         screen.say("To mend it: ccremedy apply --all (add --dry-run to see each change first)")

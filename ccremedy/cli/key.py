@@ -36,6 +36,9 @@ def act(options: argparse.Namespace, screen: Screen) -> Report:
     report = Report("key", machine.adapter.name, notes=commands.recover_first(machine, options))
     finding = _removal(machine) if options.what == "remove" else _new_key(machine, options)
     found = Diagnosis([replace(finding, remedy="key")], [], [])
+    if not finding.changes:
+        report.notes.append("nothing to do: ccremedy keeps this key already, and Claude Code asks for it")
+        return report
     report.findings = found.findings
     if any(change.refused for change in finding.changes):
         report.exit = errors.UNSUPPORTED
@@ -91,7 +94,7 @@ def _new_key(machine: Machine, options: argparse.Namespace) -> Finding:
     vault = credentials.key_folder(machine) if options.owner_only_file else vault
     secret = Secret(commands.asked(options, "The key:"))
     if why := credentials.unfit(secret):
-        raise Problem(why, where="the key", todo="Nothing was changed", code=errors.USAGE)
+        raise Problem(f"what was given {why}", todo="Nothing was changed", code=errors.USAGE)
     changes = tuple(credentials.keep(machine, secret, vault, strftime("%Y-%m-%d", gmtime())))
     return Finding("key", "store the key, and let Claude Code ask for it", changes=_all_or_none(changes), together=True)
 
