@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 
 from ccremedy import Change, Finding, Machine, Problem, certificates, network, settings
@@ -64,16 +65,31 @@ def as_asked(machine: Machine, now: Way) -> Way:
     """With what the command line says. Problem where that cannot be used."""
     url, path, no_proxy = (str(machine.options.get(name) or "") for name in ("proxy", "ca", "no-proxy"))
     way = replace(now, no_proxy=no_proxy or now.no_proxy)
-    if not no_proxy.isprintable():
-        raise Problem("holds a line break or another control character", where="--no-proxy", code=USAGE)
+    _check_exceptions(no_proxy)
     if url:
-        way = replace(way, proxy=network.read_proxy(url))
+        try:
+            way = replace(way, proxy=network.read_proxy(url))
+        except Problem as problem:
+            raise Problem(problem.what, where="--proxy", todo=problem.todo, code=USAGE) from None
+        if network.bypasses(way.url, no_proxy):
+            raise Problem("takes the API off the proxy", where="--no-proxy", todo="Leave its host out", code=USAGE)
     if path:
         authority = _bundle.read(machine, os.path.abspath(path), bool(machine.options.get("convert")))
         if authority.faults:
             raise Problem(authority.faults[0], where=visible(path), todo=authority.todo, code=UNSUPPORTED)
         way = replace(way, authority=authority)
     return way
+
+
+def _check_exceptions(no_proxy: str) -> None:
+    """Problem (2) where a list of hosts holds what no host's name does."""
+    entries = no_proxy.replace(",", " ").split()
+    odd = "" if no_proxy.isprintable() else "a line break or another control character"
+    odd = odd or next((f"“{each}”" for each in entries if not re.fullmatch(r"[\w.*:/\[\]-]+", each)), "")
+    odd = odd or ("* beside others, which counts only alone" if "*" in entries and len(entries) > 1 else "")
+    if odd or (no_proxy and not entries):
+        what = f"holds {odd or 'nothing'}"
+        raise Problem(what, where="--no-proxy", todo="Give names of hosts, with commas", code=USAGE)
 
 
 def through_another(machine: Machine, way: Way) -> Way:

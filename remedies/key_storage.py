@@ -56,13 +56,14 @@ def _move(machine: Machine) -> Iterator[Finding]:
     changes = [change for name in names for change in credentials.key_kept(machine, name, vault)]
     changes += credentials.key_announced(machine, places[0].fingerprint, vault)
     changes += [replace(each, refused=_in_the_way(machine, each)) for each in taken]
-    if why := credentials.unfit(places[0].key) or next((each.refused for each in changes if each.refused), ""):
-        changes = [replace(each, refused=why) for each in changes]
+    refused = [each.refused for each in changes if each.refused]
+    why = credentials.unfit(places[0].key) or next(iter(refused), "")
+    changes = [replace(each, refused=why) for each in changes]
     yield Finding(
         "open-key",
         "an API key lies open in " + ("a file" if len(places) == 1 else f"{len(places)} places"),
         evidence=(*map(str, places), *(f"in use: {each}" for each in credentials.credentials(machine)[:1])),
-        advice=tuple(_advice(machine, places)),
+        advice=tuple(_advice(machine, places, no_store=bool(changes[0].refused) and not open_file)),
         changes=tuple(changes),
         risk="high" if open_file else "medium",
         together=True,
@@ -75,7 +76,9 @@ def _in_the_way(machine: Machine, change: Change) -> str:
     return change.resource.obstacle()
 
 
-def _advice(machine: Machine, places: list[_keys.Place]) -> Iterator[str]:
+def _advice(machine: Machine, places: list[_keys.Place], no_store: bool) -> Iterator[str]:
+    if no_store:
+        yield "Where there is no secret store, --owner-only-file keeps the key in a file that only you can read"
     if len({place.fingerprint for place in places}) > 1:
         yield "The keys differ. The first one goes on being used; `ccremedy key set` stores another"
     if machine.env.get(_keys.KEY):

@@ -17,7 +17,7 @@ import shutil
 import signal
 import subprocess
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -78,11 +78,18 @@ class Watch:
     points: int = 0  # writes and children looked at
     seen: list[str] = field(default_factory=list)
 
-    def __call__(self, *words: str, code: int = 0, stdin: str = "", holds: Sequence[str] = (), **more: str) -> str:
+    def __call__(
+        self,
+        *words: str,
+        code: int = 0,
+        stdin: str = "",
+        holds: Sequence[str] = (),
+        env: Mapping[str, str] | None = None,
+    ) -> str:
         """What it says. `holds` are patterns of paths that the key may be written to."""
         trace = self.traces / "trace"
         before = [*self.enter, *STRACE, "-o", f"{self.inside or self.traces}/trace"]
-        done = self.person(*words, stdin=stdin, before=before, **more)
+        done = self.person(*words, stdin=stdin, before=before, **(env or {}))
         said = done.stdout + done.stderr
         assert done.returncode == code, (words, said)
         if words != ("key", "print") and leaks(said.encode(), *self.secrets):
@@ -170,32 +177,33 @@ def of_a_life(watch: Watch, at: Callable[[Path], Path], first: str, second: str)
     `at` says where a path of the person's really is.
     """
     home, state, given = watch.person.home, watch.person.state, {"ANTHROPIC_API_KEY": first}
+    away = {"DBUS_SESSION_BUS_ADDRESS": ""}
     back = rf"{re.escape(str(home))}/\.ccremedy-[\d-]+(-back)?"
     settings, record, bashrc = at(home / ".claude" / "settings.json"), at(state / "key.json"), at(home / ".bashrc")
     plan = str(home / "plan.json")
 
-    watch("diagnose", "key-storage", code=1, **given)
-    watch("diagnose", "--json", code=1, **given)
-    watch("plan", "key-storage", "-o", plan, **given)
-    watch("apply", "key-storage", "--dry-run", **given)
-    watch("apply", "--all", "--dry-run", "--json", **given)
-    watch("diagnose", "key-storage", "-v", code=1, DBUS_SESSION_BUS_ADDRESS="")
-    watch("apply", "key-storage", "--yes", code=6, DBUS_SESSION_BUS_ADDRESS="", **given)
+    watch("diagnose", "key-storage", code=1, env=given)
+    watch("diagnose", "--json", code=1, env=given)
+    watch("plan", "key-storage", "-o", plan, env=given)
+    watch("apply", "key-storage", "--dry-run", env=given)
+    watch("apply", "--all", "--dry-run", "--json", env=given)
+    watch("diagnose", "key-storage", "-v", code=1, env=away)
+    watch("apply", "key-storage", "--yes", code=6, env={**given, **away})
     original = bashrc.read_bytes()
     bashrc.write_bytes(original * 2)
     watch("apply", "--plan", plan, "--yes", code=8)
     bashrc.write_bytes(original)
     yield "nothing was moved", True
 
-    watch("apply", "--plan", plan, "--yes", "--json", **given)
+    watch("apply", "--plan", plan, "--yes", "--json", env=given)
     yield "it was moved", False
 
     watch("key", "status")
-    watch("key", "status", "--json", **given)
+    watch("key", "status", "--json", env=given)
     assert watch("key", "print") == f"{first}\n"
     watch("history", "--json")
-    watch("key", "rotate", "--yes", "--json", stdin=f"{second}\n", **given)
-    watch("undo", "--yes", **given)
+    watch("key", "rotate", "--yes", "--json", stdin=f"{second}\n", env=given)
+    watch("undo", "--yes", env=given)
     watch("key", "set", "--yes", stdin=second)
     watch("key", "set", "--yes", stdin=f"{second} with 'blanks'", code=2)
     watch("undo", "--yes", "--json")
@@ -213,16 +221,16 @@ def of_a_life(watch: Watch, at: Callable[[Path], Path], first: str, second: str)
 
     put_aside = bashrc.read_bytes()
     bashrc.write_bytes(put_aside + original)
-    watch("undo", "1", "--yes", "--change", "4", code=8, **given)  # and so it stays
+    watch("undo", "1", "--yes", "--change", "4", code=8, env=given)  # and so it stays
     bashrc.write_bytes(put_aside)
-    watch("undo", "1", "--yes", code=6, DBUS_SESSION_BUS_ADDRESS="")
-    watch("undo", "1", "--yes", "--json", holds=[back], **given)
+    watch("undo", "1", "--yes", code=6, env=away)
+    watch("undo", "1", "--yes", "--json", holds=[back], env=given)
     assert bashrc.read_bytes() == original
     yield "it was put back", True
 
     words = ("apply", "key-storage", "--owner-only-file", "--yes", "--max-risk", "high", "--json")
     own = rf"{re.escape(str(state))}/keys/[0-9a-f]+(\.new)?"
-    moved = _run(watch(*words, holds=[own], **given))
+    moved = _run(watch(*words, holds=[own], env=given))
     assert watch("key", "print") == f"{first}\n"
     rotated = _run(watch("key", "rotate", "--yes", "--owner-only-file", stdin=second, holds=[own]))
     watch("undo", rotated, "--yes")
@@ -415,7 +423,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("quick")
 def test_wherever_it_is_killed_the_key_is_where_it_must_be(capsys: pytest.CaptureFixture[str]) -> None:
     jobs = [
-        partial(crash_sweep, name, start, act, 1 if EVERYTHING else 3 if name == COMMON else 29, lambda: None)
+        partial(crash_sweep, name, start, act, 1 if EVERYTHING else 3 if name == COMMON else 61, lambda: None)
         for name in key_cases()
         for start in (FRESH, EARLIER)
         for act in (APPLY, UNDO)

@@ -416,7 +416,7 @@ def test_a_key_in_bashrc_goes_and_comes_back(person: Person, spelling: str) -> N
         ["bash", "-c", '. ~/.bashrc; printf %s "$ANTHROPIC_API_KEY"'], env=person.env, capture_output=True
     )
     assert shell.stdout == b"", "no shell sets it any more"
-    found = {how for how in scan(person.home, person.state, secrets=(KEY, OTHER))}
+    found = scan(person.home, person.state, secrets=(KEY, OTHER))
     assert {Path(each).parent.name for each in found} == {"keys"}
     undone = person("undo", "--yes")
     assert undone.returncode == 0, undone

@@ -177,17 +177,26 @@ def test_a_hundred_times_there_and_back(
     monkeypatch.setattr(os, "fsync", lambda handle: None)  # nobody cuts the power here
     handlers = {each: signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGHUP)}
     rng, empty, landed, bad = random.Random(7), stored(session), 0, []
+    settings = person.home / ".claude" / "settings.json"
     for turn in range(100):
         text = spellings(rng)
         path = bashrc(person, text)
+        if turn % 5:  # with the helper from before, which is then not proven again
+            settings.parent.mkdir(exist_ok=True)
+            settings.write_bytes(helper)
         for words in (["apply", "key-storage", "--yes"], ["undo", "--yes"]):
             seals._seen.clear()
             code = person(*words).returncode if turn % 25 == 0 else main(words)
             if code:
                 bad.append(f"{text!r}: {words[0]} says {code}")
-            landed += words[0] == "apply" and b"sk-ant" not in path.read_bytes()
+            if words[0] == "apply":
+                landed += b"sk-ant" not in path.read_bytes()
+                helper = settings.read_bytes()
         if path.read_bytes() != text.encode() or path.stat().st_mode & 0o7777 != 0o640:
             bad.append(f"{text!r} came back as {path.read_bytes()!r}")
+        if (settings.read_bytes() if settings.exists() else b"") != (helper if turn % 5 else b""):
+            bad.append(f"turn {turn}: the settings are not as before")
+        settings.unlink(missing_ok=True)
     for store in seals._stores.values():
         store.close()
     seals._stores.clear()
@@ -266,7 +275,7 @@ def test_a_store_that_dies_after_the_plan_changes_nothing(person: Person, sessio
     before = snapshot(str(person.home))
     done = person("apply", "--plan", plan, "--yes")
     assert done.returncode == 6, done
-    assert "secret store" in done.stdout + done.stderr
+    assert "gnome-keyring-daemon --unlock" in done.stdout + done.stderr
     assert snapshot(str(person.home)) == before
     assert scan(person.state) == {}
 
