@@ -94,6 +94,19 @@ def removal(path: str, name: str, strict: bool = True) -> Change | None:
     return Change(setting, before, "", refused=setting.obstacle()) if before else None
 
 
+def useless(machine: Machine, name: str) -> Iterator[Change]:
+    """The changes after which no file of the user's sets this variable, which leads nowhere."""
+    if change := removal(settings.user_file(machine), f"/env/{name}"):
+        yield change
+    for path, syntax in start_up_files(machine):
+        data = files.read(path) or b""
+        resource = Assignment(path, name, syntax)
+        if any(not each.aside for each in editors.get_assignments(data, name, syntax)):
+            before = resource.extract(data)
+            after = editors.put_aside(before, name, syntax, "it named what cannot be used")
+            yield Change(resource, before, after, refused=resource.obstacle())
+
+
 # ---- proxies and authorities that other programs know
 
 

@@ -53,7 +53,9 @@ def as_it_is(machine: Machine) -> tuple[Way, Finding | None]:
         proxy = network.read_proxy(set_to.value) if set_to.value else None
     except Problem as problem:
         title = "the proxy is written in a way that Claude Code cannot use"
-        misspelt = Finding("proxy", title, (f"{set_to.where}: it {problem.what}",), (problem.todo,))
+        misspelt = Finding(
+            "proxy", title, (f"{set_to.where}: it {problem.what}",), tuple(filter(None, (problem.todo,)))
+        )
     authority = _bundle.read(machine, ca.value, bool(machine.options.get("convert"))) if ca.value else None
     url = settings.variable(machine, "ANTHROPIC_BASE_URL").value or API
     exceptions = (settings.variable(machine, name).value for name in ("no_proxy", "NO_PROXY"))

@@ -80,8 +80,8 @@ def _look(machine: Machine, asked: bool) -> Iterator[Finding | Healthy]:
         way, risk = _way.trusting(machine, way)
     changes = list(_changes(machine, now, way))
     faults = now.authority.faults if now.authority and way.authority is now.authority else ()
-    if faults and way.seen.ok and (useless := _trust.removal(settings.user_file(machine), f"/env/{CA}")):
-        changes.append(useless)
+    if faults and way.seen.ok and not changes:
+        changes += _trust.useless(machine, CA)
     if not changes and not faults and (way.seen.ok or (way.proxy is None and not way.untrusted)):
         yield Healthy(". ".join(evidence) if way.seen.ok else f"what is set is in order; the API: {evidence[0]}")
         return
@@ -94,8 +94,14 @@ def _look(machine: Machine, asked: bool) -> Iterator[Finding | Healthy]:
         changes = [replace(each, refused=each.refused or f"would not help: {way.seen.error}") for each in changes]
     if changes and way.authority:
         evidence += [f"to be trusted: {line}" for line in way.authority.describe()]
-    evidence += [*way.because, *(f"{CA} names {now.authority.path}, which {why}" for why in faults if now.authority)]
+    where = settings.variable(machine, CA).where
+    evidence += [
+        *way.because,
+        *(f"{CA} in {where} names {now.authority.path}, which {why}" for why in faults if now.authority),
+    ]
     title = "the way to the API is to be set" if asked else "Claude Code does not come through to the API"
+    if way.seen.ok and faults and not asked:
+        title = "an authority is named that cannot be used"
     yield Finding("way", title, tuple(evidence), tuple(_way.advice(way, changes)), tuple(changes), risk=risk)
 
 

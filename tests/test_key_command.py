@@ -195,7 +195,7 @@ def test_what_is_no_key_is_refused_in_one_sentence(person: Person, name: str) ->
     before = world(person)
     done = person("key", "set", *OWNER_ONLY, stdin=UNFIT[name])
     assert done.returncode == 2, done
-    assert re.fullmatch(r"ccremedy: the key: [^\n]+\. Nothing was changed\.\n", done.stderr), done.stderr
+    assert re.fullmatch(r"ccremedy: what was given [^\n]+\. Nothing was changed\.\n", done.stderr), done.stderr
     assert not leaks((done.stdout + done.stderr).encode(), CANARY, SECOND)
     assert world(person) == before
 

@@ -14,20 +14,24 @@ import subprocess
 import sys
 import tarfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+import sweep
 from canary import CANARY, Person, leaks, scan
 from real import fetch
 from real.keyring_session import Session, bus_session, keyring_session
 from real.proxies import ANSWER, Api, api
+from sweep import Tally
 
-from ccremedy import seals
+from ccremedy import credentials, editors, files, registry, seals
 from ccremedy.cli import main
-from ccremedy.testing import snapshot
-from ccremedy.vault import SERVICE
+from ccremedy.journal import Journal, Run, Step
+from ccremedy.testing import Case, snapshot
+from ccremedy.vault import SERVICE, Vault
 
 QUIET = {
     "DISABLE_AUTOUPDATER": "1",
@@ -165,50 +169,146 @@ def spellings(rng: random.Random) -> str:
     return around.replace("{}", line)
 
 
-def test_a_hundred_times_there_and_back(
-    person: Person, session: Session, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Most in this process, to spare the start of Python: all that it has seen of a secret is forgotten in between."""
+@pytest.fixture
+def in_process(person: Person, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """This process becomes the person's, with nothing known of any secret, and what it starts ends with the test."""
     for name in os.environ:
         monkeypatch.delenv(name)
     for name, value in person.env.items():
         monkeypatch.setenv(name, value)
     monkeypatch.chdir(person.home)
     monkeypatch.setattr(os, "fsync", lambda handle: None)  # nobody cuts the power here
+    monkeypatch.setattr(seals, "_seen", {})
+    stores: dict[str, Vault] = {}
+    monkeypatch.setattr(seals, "_stores", stores)
     handlers = {each: signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGHUP)}
-    rng, empty, landed, bad = random.Random(7), stored(session), 0, []
-    settings = person.home / ".claude" / "settings.json"
-    for turn in range(100):
+    yield
+    for store in stores.values():
+        store.close()
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+
+
+def cycles(person: Person, count: int) -> Tally:
+    """Apply and undo, most in this process to spare the start of Python: all that it knows is forgotten in between."""
+    rng, tally = random.Random(7), Tally()
+    settings, helper = person.home / ".claude" / "settings.json", b""
+    for turn in range(count):
         text = spellings(rng)
         path = bashrc(person, text)
         if turn % 5:  # with the helper from before, which is then not proven again
             settings.parent.mkdir(exist_ok=True)
             settings.write_bytes(helper)
+        tally.points += 1
         for words in (["apply", "key-storage", "--yes"], ["undo", "--yes"]):
             seals._seen.clear()
             code = person(*words).returncode if turn % 25 == 0 else main(words)
             if code:
-                bad.append(f"{text!r}: {words[0]} says {code}")
+                tally.bad.append(f"{text!r}: {words[0]} says {code}")
             if words[0] == "apply":
-                landed += b"sk-ant" not in path.read_bytes()
+                tally.landed += b"sk-ant" not in path.read_bytes()
                 helper = settings.read_bytes()
         if path.read_bytes() != text.encode() or path.stat().st_mode & 0o7777 != 0o640:
-            bad.append(f"{text!r} came back as {path.read_bytes()!r}")
+            tally.bad.append(f"{text!r} came back as {path.read_bytes()!r}, {path.stat().st_mode:o}")
         if (settings.read_bytes() if settings.exists() else b"") != (helper if turn % 5 else b""):
-            bad.append(f"turn {turn}: the settings are not as before")
+            tally.bad.append(f"turn {turn}: the settings are not as before")
         settings.unlink(missing_ok=True)
-    for store in seals._stores.values():
-        store.close()
-    seals._stores.clear()
-    for number, handler in handlers.items():
-        signal.signal(number, handler)
-    if stored(session) != empty:
-        bad.append("something was left in the store")
+    return tally
+
+
+@pytest.mark.usefixtures("in_process")
+def test_a_hundred_times_there_and_back(person: Person, session: Session, capsys: pytest.CaptureFixture[str]) -> None:
+    empty = stored(session)
+    tally = cycles(person, 100)
     capsys.readouterr()
     with capsys.disabled():
-        print(f"\nkeyring-cycles points=100 landed={landed} bad={len(bad)}", end=" ")
-    assert not bad, bad[:5]
-    assert landed == 100
+        print(f"\n{tally.line('keyring-cycles')}", end=" ")
+    assert stored(session) == empty
+    assert not tally.bad, tally.bad[:5]
+    assert tally.landed == tally.points == 100
+
+
+def _lose_the_line_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = editors.put_assignments
+    monkeypatch.setattr(editors, "put_assignments", lambda *given: real(*given).replace(b"\r\n", b"\n"))
+
+
+def _close_what_was_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    def replace(path: str, *rest: Any) -> None:
+        real(path, *rest)
+        if os.path.exists(path):
+            os.chmod(path, 0o600)
+
+    real = files.replace
+    monkeypatch.setattr(files, "replace", replace)
+
+
+@pytest.mark.usefixtures("in_process")
+@pytest.mark.parametrize("mistake", [_lose_the_line_ends, _close_what_was_open])
+def test_the_cycles_catch(mistake: Callable[..., None], person: Person, monkeypatch: pytest.MonkeyPatch) -> None:
+    mistake(monkeypatch)
+    assert cycles(person, 20).bad
+
+
+# ---- killed, and recovered by a process that has never seen the key
+
+
+def kills(act: str, step: int, plant: Callable[[], object], monkeypatch: pytest.MonkeyPatch) -> Tally:
+    """A kill at each `step`-th call of apply or undo: then the key must be in its file or in the store, not in both."""
+    there = {"~/.bashrc": BASHRC, "~/.claude/settings.json": '{"model": "opus"}'}
+    case = Case("real", registry.remedy("key-storage"), {"platform": "linux", "files": there})
+    monkeypatch.setattr(sweep, "cases", lambda: {"real": case})
+    tally = Tally()
+
+    def planted() -> None:
+        seals._stores.clear()  # a conversation cannot be shared
+        plant()
+
+    with sweep.scratch_folder("real") as top:
+        scene = sweep.Scene.make("real", sweep.FRESH, act, f"{top}/machine")
+        ((name, secret),) = known = list(seals._seen.items())
+        for at, after in sweep.kills(scene, step):
+            tally.points += 1
+            scene.reset()
+            store = seals.store(credentials.OS_STORE)
+            store.put(name, secret) if act == sweep.UNDO else store.drop(name)
+            tally.landed += sweep.in_child(partial(sweep._killed, scene, at, after), planted) == signal.SIGKILL
+            seals._seen.clear()
+            scene.rig.recover()
+            where = f"{scene}: killed {'after' if after else 'before'} call {at} ({scene.calls[at - 1]})"
+            if why := scene.wrong():
+                tally.bad.append(f"{where}: {why}")
+            in_file = bool(scan(Path(scene.rig.machine.home)))
+            if in_file == (store.get(name) is not None):
+                tally.bad.append(f"{where}: the key is {'in both' if in_file else 'lost'}")
+            seals._seen.update(known)
+        store.drop(name)
+    return tally
+
+
+@pytest.mark.usefixtures("in_process")
+def test_killed_at_any_call_the_key_is_in_its_file_or_in_the_store(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tally = Tally()
+    for act in (sweep.APPLY, sweep.UNDO):
+        tally.add(kills(act, 11, lambda: None, monkeypatch))
+    with capsys.disabled():
+        print(f"\n{tally.line('keyring-kill')}", end=" ")
+    assert not tally.bad, tally.bad[:5]
+    assert tally.landed == tally.points >= 40
+
+
+def _forget_what_is_being_done() -> None:
+    def doing(journal: Journal, run: Run, step: Step, index: int) -> None:
+        step.begun = index + 1
+
+    Journal.doing = doing  # type: ignore[method-assign,assignment]
+
+
+@pytest.mark.usefixtures("in_process")
+def test_the_kills_catch(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert kills(sweep.APPLY, 17, _forget_what_is_being_done, monkeypatch).bad
 
 
 # ---- no store, or none that answers

@@ -17,7 +17,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import sweep
@@ -51,11 +51,19 @@ class Counts(ctypes.Structure):
     gone_back: int
     torn: int
     reads: int
-    _fields_ = tuple((name, ctypes.c_long) for name in __annotations__)  # noqa: RUF012
+    _fields_ = tuple((name, ctypes.c_long) for name in __annotations__)
 
     @classmethod
     def make(cls) -> Counts:
         return cls.from_buffer(mmap.mmap(-1, 4096))
+
+    def over(self) -> bool:
+        return bool(self.stop) or os.getppid() == 1  # also where the test was killed
+
+    def wrong(self) -> list[str]:
+        return [
+            f"{name}: {getattr(self, name)}" for name in ("lost", "broken", "gone_back", "torn") if getattr(self, name)
+        ]
 
 
 # ---- the session, and whoever looks
@@ -64,7 +72,7 @@ class Counts(ctypes.Structure):
 def writer(path: str, mode: str, speed: str, counts: Counts) -> None:
     """Updates in bursts; after each, its last one must be in the file, for nobody else counts."""
     chance, number = random.Random(mode + speed), 0
-    while not counts.stop:
+    while not counts.over():
         for _ in range(1 if speed == TEN else chance.randint(1, 6)):
             number += 1
             counts.begun = number
@@ -91,7 +99,7 @@ def remembered(number: int) -> dict[str, Any]:
 
 def update(path: str, number: int, counts: Counts) -> None:
     """Read, merge, write under the lock, while which nobody else may write."""
-    while True:
+    while not counts.over():
         with contextlib.suppress(FileExistsError):
             os.mkdir(f"{path}.lock")
             break
@@ -127,13 +135,13 @@ def seen(path: str) -> int:
 def reader(path: str, mode: str, counts: Counts) -> None:
     """Looks at the file all the time: it is there, it parses, and the number does not go back and stay there."""
     highest = 0
-    while not counts.stop:
+    while not counts.over():
         begun, done = counts.begun, counts.done
         number = seen(path)
         if number < 0:  # the writer itself empties it when it writes in place
             counts.torn += mode != IN_PLACE or begun == done == counts.begun
         deadline = time.monotonic() + PATIENCE
-        while 0 <= number < highest and not counts.stop:
+        while 0 <= number < highest and not counts.over():
             number = seen(path)
             if time.monotonic() > deadline:
                 counts.gone_back += 1
@@ -183,13 +191,13 @@ class Live(Rig):
 def live(mode: str, speed: str, rounds: int, plant: Callable[[], object], top: str) -> Tally:
     """So many times set and taken back beside the writer."""
     plant()
-    rig, tally, counts = Live.make(CASE, top, no_shells), Tally(), Counts.make()
+    rig, tally, counts = cast(Live, Live.make(CASE, top, no_shells)), Tally(), Counts.make()
     rig.longest, rig.counts = 0.01 if speed == FULL else 1.0, counts
     path = os.path.join(rig.machine.home, ".claude.json")
     save(path, remembered(0), in_place=False)
     with running(partial(writer, path, mode, speed, counts), partial(reader, path, mode, counts)):
         try:
-            while tally.points < 2 * rounds and len(tally.bad) < 10 and not counts.lost:
+            while tally.points < rounds and len(tally.bad) < 10 and not counts.wrong():
                 if not _act(rig, path, mode, counts, tally, rig.apply, True):
                     continue
                 for _ in range(20):
@@ -200,9 +208,7 @@ def live(mode: str, speed: str, rounds: int, plant: Callable[[], object], top: s
             counts.stop = 1
     if counts.done != seen(path):
         tally.bad.append(f"{mode}, {speed}: the last update was {counts.done}, and the file has {seen(path)}")
-    for name in ("lost", "broken", "gone_back", "torn"):
-        if getattr(counts, name):
-            tally.bad.append(f"{mode}, {speed}: {name}: {getattr(counts, name)}")
+    tally.bad += [f"{mode}, {speed}: {what}" for what in counts.wrong()]
     if left := [name for name in os.listdir(rig.machine.home) if name != ".claude.json"]:
         tally.bad.append(f"{mode}, {speed}: {left} is left")
     if not counts.reads > tally.points:
@@ -239,7 +245,7 @@ def _act(
         tally.bad.append(f"{who}: but it is {'there' if there else 'gone'}")
     elif not well and wanted and there:
         tally.bad.append(f"{who}: but it is there")
-    if counts.done > number:  # or else it shows nothing: the writer slept
+    if wanted and counts.done > number:  # or else it shows nothing: the writer slept
         tally.points += 1
         tally.landed += 1
     return well
@@ -269,7 +275,7 @@ def test_no_update_of_a_writing_session_is_lost(capsys: pytest.CaptureFixture[st
     with capsys.disabled():
         print(f"\n{tally.line('live-writer')}", end=" ")
     assert not tally.bad, "\n".join([f"{len(tally.bad)} went wrong:", *tally.bad[:15]])
-    assert tally.landed == tally.points >= 1000
+    assert tally.landed == tally.points >= 500
 
 
 def _rename_without_a_look() -> None:

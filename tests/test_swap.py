@@ -20,6 +20,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -115,9 +116,9 @@ def raced(folder: Path, act: str, writer: str, points: tuple[int, ...]) -> tuple
         path.write_bytes(before)
     acts: dict[int | str, Act] = {}
     if writer == "slowly in place":
-        slow = []
-        acts[points[0]] = lambda: slow.append(open(path, "wb"))  # noqa: SIM115 - closed by the second act
-        acts[points[1]] = lambda: (slow[0].write(last), slow[0].close())
+        slow: list[FileIO] = []
+        acts[points[0]] = lambda: slow.append(FileIO(path, "w"))  # closed when the second act lets it go
+        acts[points[1]] = lambda: slow.pop().write(last)
     else:
         put = by_rename if writer == "by rename" else in_place
         for number, point in enumerate(points, 1):
@@ -303,7 +304,12 @@ def crashed(folder: Path, value: str, same: bool, first: int, dead: int, later: 
     acts: dict[int | str, Act] = {"dead": lambda: None}
     if first:
         more = {"x": True} if same == bool(value) else {}
-        acts[first] = lambda: (theirs.append(2), by_rename(path, json.dumps({"log": [1, 2], **more}).encode()))
+
+        def write() -> None:
+            theirs.append(2)
+            by_rename(path, json.dumps({"log": [1, 2], **more}).encode())
+
+        acts[first] = write
     with meanwhile(acts, dead) as left, contextlib.suppress(Dead, Problem):
         Setting(str(path), "/x").write("" if value else "true", value, str(scratch))
     if left:
@@ -460,7 +466,7 @@ def test_a_success_leaves_no_lock(bench: Bench) -> None:
 
 def test_a_file_that_another_program_is_just_filling_is_waited_for(bench: Bench) -> None:
     with open(bench.file, "wb") as theirs:
-        filling = threading.Timer(0.2, lambda: (theirs.write(THEIRS), theirs.flush()))
+        filling = threading.Timer(0.2, os.write, (theirs.fileno(), THEIRS))
         filling.start()
         outcomes, _ = bench.apply()
         filling.join()

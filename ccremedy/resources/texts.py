@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
 
+UTF_16 = (b"\xff\xfe", b"\xfe\xff")  # what such a file begins with
+
+
 @dataclass(frozen=True)
 class Text(Resource):
     SCRATCH = True
@@ -80,7 +83,7 @@ class Text(Resource):
 
     def obstacle(self) -> str:
         why = files.obstacle(self.path, self.LIMIT)
-        if not why and files.read_start(self.path, 2) in (b"\xff\xfe", b"\xfe\xff"):
+        if not why and files.read_start(self.path, 2) in UTF_16:
             return "is UTF-16, which nothing that reads it expects"
         return why
 
@@ -250,6 +253,8 @@ class Setting(Text):
     def extract(self, data: bytes) -> str:
         from ccremedy import jsonc
 
+        if data[:2] in UTF_16:
+            raise Drift("is UTF-16, which nothing that reads it expects", where=self.path)
         try:
             if self.strict:
                 jsonc.parse(data, strict=True)
