@@ -64,10 +64,16 @@ def _layer(name: str, path: str) -> Layer | None:
         data = files.read(path)
         if data is None:
             return None
-        values = jsonc.parse(data, strict=True) if data.strip() else {}
+        values = jsonc.parse(as_claude_reads(data), strict=True) if data.strip() else {}
     except Problem as problem:
         return Layer(name, path, fault=problem.what)
     return Layer(name, path, values) if isinstance(values, dict) else Layer(name, path, fault="holds no JSON object")
+
+
+def as_claude_reads(data: bytes) -> bytes:
+    """A settings file as UTF-8; Claude Code takes UTF-16 as well, and does not mind a broken byte (2.1.330)."""
+    encoding = "utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8"
+    return data.decode(encoding, "replace").encode()
 
 
 @dataclass(frozen=True)

@@ -338,11 +338,16 @@ def an_edit_inside_what_we_own_is_left(case: Case, scratch: str) -> None:
     changes = [change for change in _done(result) if _is_shared_text(change) and change.after]
     if not changes:
         return
-    path, body = changes[0].resource.path, str(changes[0].after).encode()
-    mine = _read(path).replace(body, body.rstrip(b"\n") + b" # mine\n" if body.endswith(b"\n") else body + b"-mine")
-    _write(path, mine)
-    undone = rig.undo()
-    assert _read(path) == mine
+    resource, path, body = changes[0].resource, changes[0].resource.path, str(changes[0].after).encode()
+    if isinstance(resource, Setting):
+        _write(path, jsonc.put(_read(path), resource.keys(), '"mine"'))
+        undone = rig.undo()
+        assert jsonc.get(_read(path), resource.keys()) == '"mine"'
+    else:
+        mine = _read(path).replace(body, body.rstrip(b"\n") + b" # mine\n" if body.endswith(b"\n") else body + b"-mine")
+        _write(path, mine)
+        undone = rig.undo()
+        assert _read(path) == mine
     assert undone.problems
 
 

@@ -46,6 +46,8 @@ def _fault(path: str) -> str:
     if not data:
         # Settings may be empty; an empty state file makes Claude Code start as if on a new machine.
         return "" if os.path.basename(path).startswith("settings") else "is empty"
+    if os.path.basename(path).startswith("settings"):
+        data = settings.as_claude_reads(data)
     try:
         value = json.loads(data.removeprefix(editors.BOM).decode(), parse_constant=_not_json)
     except UnicodeDecodeError as error:

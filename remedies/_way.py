@@ -68,6 +68,8 @@ def as_asked(machine: Machine, now: Way) -> Way:
     url, path, no_proxy = (str(machine.options.get(name) or "") for name in ("proxy", "ca", "no-proxy"))
     way = replace(now, no_proxy=no_proxy or now.no_proxy)
     _check_exceptions(no_proxy)
+    if machine.options.get("profile") and machine.options.get("vscode"):
+        raise Problem("one of the two, please", where="--profile, --vscode", code=USAGE)
     if url:
         try:
             way = replace(way, proxy=network.read_proxy(url))

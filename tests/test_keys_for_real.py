@@ -207,7 +207,7 @@ def cycles(person: Person, count: int) -> Tally:
                 tally.bad.append(f"{text!r}: {words[0]} says {code}")
             if words[0] == "apply":
                 tally.landed += b"sk-ant" not in path.read_bytes()
-                helper = settings.read_bytes()
+                helper = settings.read_bytes() if settings.exists() else helper
         if path.read_bytes() != text.encode() or path.stat().st_mode & 0o7777 != 0o640:
             tally.bad.append(f"{text!r} came back as {path.read_bytes()!r}, {path.stat().st_mode:o}")
         if (settings.read_bytes() if settings.exists() else b"") != (helper if turn % 5 else b""):

@@ -371,8 +371,6 @@ BAD_SETTINGS = {
     "no end": ('{\n  "env": {\n    "A": "1"', "line 3"),
     "no object": ("[1, 2]", "not an object"),
     "an env that is none": ('{"env": 7}', "not an object"),
-    "UTF-16": ('{"env": {}}'.encode("utf-16"), "UTF-16"),
-    "bytes that are no text": (b'{"a": "\xff"}', "UTF-8"),
 }
 
 
@@ -381,6 +379,21 @@ def test_settings_with(content: str | bytes, because: str, person: Person) -> No
     settings(person, content)
     text = refuses(person, "--ca", str(good(person)), code=6, because=because)
     assert "reset-config" in text
+
+
+def test_settings_in_utf_16(person: Person) -> None:
+    """Claude Code reads them; we do not edit them."""
+    settings(person, '{"env": {}}'.encode("utf-16"))
+    refuses(person, "--ca", str(good(person)), code=6, because="UTF-16")
+
+
+def test_settings_with_a_byte_that_is_no_text(person: Person) -> None:
+    """Claude Code reads those too; what we do not touch stays as it is."""
+    path = settings(person, b'{"a": "\xff"}')
+    says(person, "apply", "proxy-ca", "--ca", str(good(person)), "--yes", code=0)
+    assert path.read_bytes().startswith(b'{"a": "\xff"')
+    says(person, "undo", "--yes", code=0)
+    assert path.read_bytes() == b'{"a": "\xff"}'
 
 
 def test_settings_that_are_a_directory(person: Person) -> None:
@@ -461,6 +474,14 @@ def test_a_lower_case_variable_of_the_shell_does_not_win(stranded: Person, stub:
     assert "nothing to do" in says(stranded, *words, "--verbose", code=0, **more)
     says(stranded, "undo", "--yes", code=0)
     assert not (stranded.home / ".claude").exists()
+
+
+def test_a_password_that_could_not_be_given_back_is_not_replaced(stranded: Person, stub: Api) -> None:
+    """Undo would need the old one, and there is no secret store here to keep it in."""
+    settings(stranded, {"HTTPS_PROXY": "http://user:S3cretold@127.0.0.1:9"})
+    url = f"http://user:S3cretnew@127.0.0.1:{stub.port}"
+    text = refuses(stranded, "--proxy", url, code=6, because="secret store")
+    assert not leaks(text.encode(), "S3cretold", "S3cretnew")
 
 
 def test_settings_win_over_start_up_files(stranded: Person, stub: Api) -> None:
