@@ -105,7 +105,7 @@ def key_entry(machine: Machine, fingerprint: str, vault: str) -> Entry:
 
 def key_kept(machine: Machine, fingerprint: str, vault: str) -> Iterator[Change]:
     """The change after which the store holds it."""
-    by_hand = "Once there is a secret store: ccremedy key set"
+    by_hand = "Nothing, until there is a secret store"
     yield from want(key_entry(machine, fingerprint, vault), f"‹secret:{fingerprint}›", by_hand=by_hand)
 
 

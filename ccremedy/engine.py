@@ -300,7 +300,10 @@ class Engine:
                 if any(each.resource == change.resource and each.before for each in other.changes):
                     continue  # it has dropped the entry, and puts it back itself when it is undone
                 same_step = (other.number, other.changes) == (step.number, step.changes)
-                held = change.resource.name in (other.changes[index].before or "")
+                before = other.changes[index].before or ""
+                vault = change.resource.vault
+                here = getattr(other.changes[index].resource, "vault", "") == vault or f'"{vault}"' in before
+                held = here and change.resource.name in before
                 stands = index not in other.undone and not (same_step and index in going)
                 if held and stands and not isinstance(other.changes[index].resource, Entry):
                     return run.number

@@ -56,9 +56,9 @@ def reveal(name: str, vault: str) -> Secret:
     found = _seen.get(name) or store(vault).get(name)
     if found is None:
         raise Problem(
-            f"no longer holds the key with fingerprint {name[:8]}",
+            f"does not hold the secret with fingerprint {name[:8]}",
             where=store(vault).name(),
-            todo="Set the key again by hand",
+            todo="Set it again by hand",
         )
     return found
 

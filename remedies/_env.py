@@ -43,9 +43,11 @@ def _members(
         last = name == list(values)[-1]
         for change in want(setting, seals.seal(text, text, value) if hide else text, by_hand=by_hand,
                            expects=expects if last else ()):  # fmt: skip
-            for held in seals.names(change.before or ""):
-                yield from credentials.key_kept(machine, held, credentials.OS_STORE)
-            yield change
+            kept = [each for held in seals.names(change.before or "")
+                    for each in credentials.key_kept(machine, held, credentials.OS_STORE)]  # fmt: skip
+            why = next((each.refused for each in kept if each.refused), "")  # then undo could not give it back
+            yield from kept
+            yield replace(change, refused=change.refused or why)
 
 
 def _now(setting: Setting) -> str:

@@ -102,7 +102,9 @@ def _look(machine: Machine, asked: bool) -> Iterator[Finding | Healthy]:
     title = "the way to the API is to be set" if asked else "Claude Code does not come through to the API"
     if way.seen.ok and faults and not asked:
         title = "an authority is named that cannot be used"
-    yield Finding("way", title, tuple(evidence), tuple(_way.advice(way, changes)), tuple(changes), risk=risk)
+    kept = any(change.key()[0] == "Entry" for change in changes)  # nobody may decline just the keeping
+    advice = tuple(_way.advice(way, changes))
+    yield Finding("way", title, tuple(evidence), advice, tuple(changes), risk=risk, together=kept)
 
 
 def _changes(machine: Machine, now: Way, way: Way) -> Iterator[Change]:

@@ -49,7 +49,7 @@ fetch(url + '/api/hello').then(answer => answer.status, error => error.cause?.co
 LOGIN = ("corp\\user@x", f"aZ9 {string.punctuation}")  # a blank, and everything that is neither letter nor digit
 
 
-@pytest.fixture(scope="module", autouse=True)
+@pytest.fixture(scope="module")
 def network() -> Iterator[None]:
     with loopback_only():
         yield

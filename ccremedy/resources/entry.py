@@ -20,7 +20,7 @@ class Entry(Resource):
     FOLDER_MODE = 0o700
 
     def __str__(self) -> str:
-        return f"the key with fingerprint {self.name[:8]}"
+        return f"the secret with fingerprint {self.name[:8]}"
 
     def sentence(self, before: str | None, after: str | None) -> str:
         store = "the secret store" if self.vault == credentials.OS_STORE else "a file that only you can read"
