@@ -254,6 +254,20 @@ def _folder_obstacle(folder: str) -> str:
     return ""
 
 
+def indiscretion(folder: str, follow: bool = True) -> tuple[str, str]:
+    """Why this is no directory for its owner alone, and what to do about it; '' where it is, or is missing."""
+    found = status(folder, follow)
+    if found is None:
+        return "", ""
+    if not stat.S_ISDIR(found.st_mode):
+        return "is not a directory itself", "Move it away"
+    if found.st_uid != os.geteuid():
+        return "belongs to another user", "Give it back to yourself, or choose another place (XDG_STATE_HOME)"
+    if stat.S_IMODE(found.st_mode) & 0o077:
+        return "is open to other users, so what is in it cannot be trusted", f"Run: chmod 700 {folder}"
+    return "", ""
+
+
 # ---- writing
 
 

@@ -19,7 +19,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import stat
 import zlib
 
 from ccremedy import files
@@ -106,18 +105,9 @@ class Journal:
         return runs
 
     def _check(self) -> None:
-        found = files.status(self.folder)
-        if found is None:
-            return
-        if not stat.S_ISDIR(found.st_mode):
-            what, todo = "is not a directory", "Move it away"
-        elif found.st_uid != os.geteuid():
-            what, todo = "belongs to another user", "Give it back to yourself, or set XDG_STATE_HOME to another place"
-        elif stat.S_IMODE(found.st_mode) & 0o077:
-            what, todo = "is open to other users, so its journal cannot be trusted", f"Run: chmod 700 {self.folder}"
-        else:
-            return
-        raise Problem(what, where=self.folder, todo=todo, code=UNSUPPORTED)
+        what, todo = files.indiscretion(self.folder)
+        if what:
+            raise Problem(what, where=self.folder, todo=todo, code=UNSUPPORTED)
 
     def _load(self, number: int, path: str) -> Run:
         run = Run(number, path)

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import _thread
 import os
-import stat
 import sys
 from contextlib import contextmanager
 
@@ -396,16 +395,7 @@ def _file(folder: str, id: str) -> str:
     """Where this secret is kept, whatever its name holds. Problem (6) where the folder is not ours alone."""
     import hashlib
 
-    found = files.status(folder, follow=False)
-    what = todo = ""
-    if found is None:
-        pass
-    elif not stat.S_ISDIR(found.st_mode):
-        what, todo = "is not a directory itself", "Choose another folder"
-    elif found.st_uid != os.geteuid():
-        what, todo = "belongs to another user", "Choose another folder"
-    elif stat.S_IMODE(found.st_mode) & 0o077:
-        what, todo = "is open to other users, so no secret is kept in it", f"Run: chmod 700 {folder}"
+    what, todo = files.indiscretion(folder, follow=False)
     if what:
         raise Problem(what, where=folder, todo=todo, code=UNSUPPORTED)
     return os.path.join(folder, hashlib.sha256(id.encode()).hexdigest()[:32])
