@@ -290,7 +290,6 @@ class Engine:
                 result.outcomes.setdefault((step.remedy, step.finding, step.changes[index]), "failed")
             result.problems.append(_as_problem(error, target.path))
 
-
     def _needed(self, change: Change, step: Step, going: dict[int, list[Change]]) -> int:
         """The run that could not be undone without this secret in the store; 0 where there is none."""
         if not isinstance(change.resource, Entry) or change.before:

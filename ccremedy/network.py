@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 # ---- proxies
 
+
 @dataclass(frozen=True)
 class Proxy:
     scheme: str  # "http" or "https": how the proxy itself is spoken to
