@@ -289,3 +289,34 @@ def test_a_file_cannot_act_on_the_terminal(at: Start, cli: CommandLine) -> None:
     assert terminal.end() == 0
     assert "\x1b" not in terminal.log.getvalue()
     assert "\\x1b]0;owned\\x07\\x1b[2J \\u202e" in terminal.screen()
+
+
+# ---- changes that mean something only together, and what is riskier than --yes would do
+
+KEY = "sk-ant-api03-0123456789abcdefghijklmnopqrstuvwxyz-AA"
+
+
+@pytest.mark.parametrize(
+    ("choice", "code"), [(0, 0), (1, 5), (2, 5)], ids=["yes moves the key", "no leaves it", "quit leaves it"]
+)
+def test_what_belongs_together_is_one_question(choice: int, code: int, at: Start, cli: CommandLine) -> None:
+    bashrc = cli.home / ".bashrc"
+    bashrc.write_text(f"export ANTHROPIC_API_KEY={KEY}\n")
+    before = snapshot(str(cli.home))
+    terminal = at("apply", "key-storage", "--owner-only-file")  # of high risk: --yes alone would not do it
+    terminal.question("Do all of this?")
+    assert KEY not in terminal.screen()
+    assert home(terminal) == before
+    terminal.answer(choice)
+    assert terminal.end() == code
+    assert KEY not in terminal.screen()
+    assert (KEY in bashrc.read_text()) == (code != 0)
+    assert (home(terminal) == before) == (code != 0)
+
+
+def test_yes_alone_does_not_cover_what_is_of_high_risk(cli: CommandLine) -> None:
+    (cli.home / ".bashrc").write_text(f"export ANTHROPIC_API_KEY={KEY}\n")
+    before = snapshot(str(cli.home))
+    answer = cli("apply", "key-storage", "--owner-only-file", "--yes")
+    assert (answer.code, "--max-risk high" in answer.out + answer.err) == (5, True), answer
+    assert snapshot(str(cli.home)) == before
