@@ -10,7 +10,7 @@ import contextlib
 import json
 import os
 
-from ccremedy import files, settings
+from ccremedy import files, seals, settings
 from ccremedy.errors import UNSUPPORTED, Problem
 from ccremedy.finding import want
 from ccremedy.record import dataclass
@@ -89,7 +89,6 @@ def _read(path: str) -> dict[str, object]:
 # ---- the key that ccremedy keeps: `key.json` in the state folder says which entry of which store it is, by fingerprint
 
 _LONGEST = 4096  # characters; no server takes a longer header
-OS_STORE = "os"  # the vault that is not a folder
 
 
 def key_folder(machine: Machine) -> str:
@@ -120,8 +119,6 @@ def key_record_text(fingerprint: str, vault: str, since: str = "") -> str:
 
 def keep(machine: Machine, secret: Secret, vault: str, since: str = "") -> Iterator[Change]:
     """The changes after which this is the key: in the store, on record, and what Claude Code is told."""
-    from ccremedy import seals
-
     name = seals.names(seals.mark(secret))[0]
     yield from key_kept(machine, name, vault)
     yield from key_announced(machine, name, vault, since)

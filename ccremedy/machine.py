@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from ccremedy.network import Look, Proxy
     from ccremedy.resources import Change
-    from ccremedy.sessions import Details, Running
 
 
 @dataclass(frozen=True)
@@ -38,6 +37,31 @@ class Facts:
 
     def under(self, path: str) -> str:
         return os.path.join(self.root, path.lstrip("/"))
+
+
+@dataclass(frozen=True)
+class Running:
+    """What one look at a process shows."""
+
+    pid: int
+    start: str  # in the kernel's own measure
+    name: str
+    parent: int
+    terminal: str  # that it listens to; '' for none
+    cpu: float  # seconds of a processor's time that it has used
+    age: float  # seconds; 0 where that is not known
+
+
+@dataclass(frozen=True)
+class Details:
+    """What a closer look shows; empty where it has ended, or is closed to us."""
+
+    owner: int
+    program: str  # the file that it runs
+    arguments: tuple[str, ...]
+    env: Mapping[str, str]
+    folder: str
+    space: str  # which pid namespace it lives in
 
 
 class Adapter:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import os
 import re
 
-from ccremedy import credentials
 from ccremedy.errors import Problem
 from ccremedy.redact import Secret
 
@@ -20,6 +19,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ccremedy.vault import Vault
 
+OS_STORE = "os"  # the store that is not a folder
 _MARK = re.compile("‹secret:([0-9a-f]{20})›")
 _seen: dict[str, Secret] = {}
 _stores: dict[str, Vault] = {}
@@ -77,5 +77,5 @@ def store(vault: str) -> Vault:
     from ccremedy.vault import Vault  # brings its own child process, at the first call
 
     if vault not in _stores:
-        _stores[vault] = Vault(os.environ, owner_only="" if vault == credentials.OS_STORE else vault)
+        _stores[vault] = Vault(os.environ, owner_only="" if vault == OS_STORE else vault)
     return _stores[vault]

@@ -31,36 +31,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-    from ccremedy.machine import Machine
+    from ccremedy.machine import Details, Machine, Running
 
 _LARGEST = 1 << 18  # bytes; Claude Code itself reads no larger entry
 _LATEST = 4e15  # milliseconds since 1970; the same
 _ID = re.compile("[0-9A-Za-z][0-9A-Za-z-]{0,63}")
-
-
-@dataclass(frozen=True)
-class Running:
-    """What one look at a process shows."""
-
-    pid: int
-    start: str  # in the kernel's own measure
-    name: str
-    parent: int
-    terminal: str  # that it listens to; '' for none
-    cpu: float  # seconds of a processor's time that it has used
-    age: float  # seconds; 0 where that is not known
-
-
-@dataclass(frozen=True)
-class Details:
-    """What a closer look shows; empty where it has ended, or is closed to us."""
-
-    owner: int
-    program: str  # the file that it runs
-    arguments: tuple[str, ...]
-    env: Mapping[str, str]
-    folder: str
-    space: str  # which pid namespace it lives in
 
 
 @dataclass(frozen=True)

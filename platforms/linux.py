@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from ccremedy import Facts, Problem, files
-from ccremedy.sessions import Details, Running
+from ccremedy.machine import Details, Running
 
 from . import _posix
 

@@ -39,12 +39,12 @@ def _members(
         by_hand = f"Put into {path}, below “{inside[1:]}”: {json.dumps(name)}: {redact(text)}"
         hide = any(redact(each) != each for each in (value, _now(setting)))
         if hide:
-            setting = replace(setting, vault=credentials.OS_STORE)
+            setting = replace(setting, vault=seals.OS_STORE)
         last = name == list(values)[-1]
         for change in want(setting, seals.seal(text, text, value) if hide else text, by_hand=by_hand,
                            expects=expects if last else ()):  # fmt: skip
             kept = [each for held in seals.names(change.before or "")
-                    for each in credentials.key_kept(machine, held, credentials.OS_STORE)]  # fmt: skip
+                    for each in credentials.key_kept(machine, held, seals.OS_STORE)]  # fmt: skip
             why = next((each.refused for each in kept if each.refused), "")  # then undo could not give it back
             yield from kept
             yield replace(change, refused=change.refused or why)

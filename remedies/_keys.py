@@ -72,12 +72,13 @@ def _lines(path: str, syntax: str, vault: str) -> Iterator[Place]:
 def _member(path: str, name: str, vault: str, strict: bool = True) -> Iterator[Place]:
     from ccremedy import jsonc
 
-    resource = Setting.at(path, name, strict, vault)
     try:
-        value = jsonc.parse((jsonc.get(files.read(path, resource.LIMIT) or b"", resource.keys()) or "").encode())
+        data = files.read(path, Setting.LIMIT) or b""
+        value = jsonc.parse((jsonc.get(data, Setting(path, name).keys()) or "").encode()) if data else None
     except Problem:
         return  # reset-config is for files that do not parse
     if isinstance(value, str) and value:
+        resource = Setting.at(path, name, strict, vault)
         change = Change(resource, resource.read(), "", by_hand=f"Remove {resource}")
         yield Place(str(resource).replace("“", "").replace("”", ""), Secret(value), change)
 

@@ -86,12 +86,12 @@ def _member(path: str, name: str, values: list[object]) -> Iterator[tuple[str, C
 
 def removal(path: str, name: str, strict: bool = True) -> Change | None:
     """The change that takes a member out of a JSON file; None where there is none to take."""
-    setting = Setting.at(path, name, strict)
     try:
-        before = setting.read()
+        before = Setting(path, name, strict).read()
     except Problem:
         return None
-    return Change(setting, before, "", refused=setting.obstacle()) if before else None
+    setting = Setting.at(path, name, strict) if before else None
+    return Change(setting, before, "", refused=setting.obstacle()) if setting else None
 
 
 def useless(machine: Machine, name: str) -> Iterator[Change]:

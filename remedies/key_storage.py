@@ -11,7 +11,7 @@ import os
 import stat
 import time
 
-from ccremedy import Change, Finding, Healthy, Machine, Mode, Option, Remedy, credentials, files, sessions, want
+from ccremedy import Change, Finding, Healthy, Machine, Mode, Option, Remedy, credentials, files, seals, sessions, want
 from ccremedy.record import replace
 
 from . import _claude, _keys
@@ -44,12 +44,10 @@ class KeyStorage(Remedy):
 
 def _move(machine: Machine) -> Iterator[Finding]:
     open_file = bool(machine.options.get("owner-only-file"))
-    vault = credentials.key_folder(machine) if open_file else credentials.OS_STORE
+    vault = credentials.key_folder(machine) if open_file else seals.OS_STORE
     places = list(_keys.movable(machine, vault))
     if not places:
         return
-    from ccremedy import seals  # only where there is a key
-
     taken = [place.change for place in places if place.change]
     marks = [seals.mark(places[0].key), *(change.before or "" for change in taken)]
     names = dict.fromkeys(name for text in marks for name in seals.names(text))
@@ -102,7 +100,7 @@ def _open_files(machine: Machine) -> Iterator[Finding]:
 
 
 def _elsewhere(machine: Machine) -> Iterator[Finding]:
-    taken = {place.change.resource.path for place in _keys.movable(machine, credentials.OS_STORE) if place.change}
+    taken = {place.change.resource.path for place in _keys.movable(machine, seals.OS_STORE) if place.change}
     if places := list(_keys.elsewhere(machine, taken)):
         yield Finding(
             "keys-elsewhere",

@@ -27,7 +27,7 @@ from real.keyring_session import Session, bus_session, keyring_session
 from real.proxies import ANSWER, Api, api
 from sweep import Tally
 
-from ccremedy import credentials, editors, files, registry, seals
+from ccremedy import editors, files, registry, seals
 from ccremedy.cli import main
 from ccremedy.journal import Journal, Run, Step
 from ccremedy.testing import Case, snapshot
@@ -270,7 +270,7 @@ def kills(act: str, step: int, plant: Callable[[], object], monkeypatch: pytest.
         for at, after in sweep.kills(scene, step):
             tally.points += 1
             scene.reset()
-            store = seals.store(credentials.OS_STORE)
+            store = seals.store(seals.OS_STORE)
             store.put(name, secret) if act == sweep.UNDO else store.drop(name)
             tally.landed += sweep.in_child(partial(sweep._killed, scene, at, after), planted) == signal.SIGKILL
             seals._seen.clear()

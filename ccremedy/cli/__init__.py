@@ -96,6 +96,12 @@ def _last_words(code: int) -> int:
 # ---- words
 
 
+def _key(options: argparse.Namespace, screen: Screen) -> Report:
+    from ccremedy.cli import key  # brings what no other command needs
+
+    return key.act(options, screen)
+
+
 COMMANDS: dict[str, tuple[str, Callable[[argparse.Namespace, Screen], Report]]] = {
     "list": ("list the remedies", commands.list_remedies),
     "show": ("tell what a remedy does, and for which symptoms", commands.show_remedy),
@@ -105,7 +111,7 @@ COMMANDS: dict[str, tuple[str, Callable[[argparse.Namespace, Screen], Report]]] 
     "undo": ("take back the last run, any run, or one change of a run", commands.undo),
     "history": ("list what was done", commands.history),
     "recover": ("take back what a crash interrupted", commands.recover),
-    "key": ("the API key in the secret store: set, status, print, rotate or remove it", commands.key),
+    "key": ("the API key in the secret store: set, status, print, rotate or remove it", _key),
 }
 
 

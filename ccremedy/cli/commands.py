@@ -230,12 +230,6 @@ def recover(options: argparse.Namespace, screen: Screen) -> Report:
     return report
 
 
-def key(options: argparse.Namespace, screen: Screen) -> Report:
-    from ccremedy.cli import key as words
-
-    return words.act(options, screen)
-
-
 # ---- their parts
 
 

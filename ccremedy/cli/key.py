@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sys
 
-from ccremedy import credentials, errors
+from ccremedy import credentials, errors, seals
 from ccremedy.cli import commands
 from ccremedy.cli.report import Report, Screen
 from ccremedy.diagnosis import Diagnosis
@@ -61,7 +61,7 @@ def print_key() -> int:
     except Problem as problem:
         Screen().problem(problem)
         return problem.code
-    vault = "" if found["vault"] == credentials.OS_STORE else found["vault"]
+    vault = "" if found["vault"] == seals.OS_STORE else found["vault"]
     return print_secret(found["fingerprint"], os.environ, sys.stdout, vault)
 
 
@@ -90,7 +90,7 @@ def _new_key(machine: Machine, options: argparse.Namespace) -> Finding:
     if options.what == "rotate" and not credentials.kept_key(machine):
         todo = "Store one with: ccremedy key set"
         raise Problem("there is no key to rotate", todo=todo, code=errors.UNSUPPORTED)
-    vault = credentials.kept_key(machine).get("vault", credentials.OS_STORE)
+    vault = credentials.kept_key(machine).get("vault", seals.OS_STORE)
     vault = credentials.key_folder(machine) if options.owner_only_file else vault
     secret = Secret(commands.asked(options, "The key:"))
     if why := credentials.unfit(secret):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ccremedy import credentials, files, seals
+from ccremedy import files, seals
 from ccremedy.errors import Problem
 from ccremedy.record import dataclass
 from ccremedy.resources import Resource
@@ -23,7 +23,7 @@ class Entry(Resource):
         return f"the secret with fingerprint {self.name[:8]}"
 
     def sentence(self, before: str | None, after: str | None) -> str:
-        store = "the secret store" if self.vault == credentials.OS_STORE else "a file that only you can read"
+        store = "the secret store" if self.vault == seals.OS_STORE else "a file that only you can read"
         return f"keep {self} in {store}" if after else f"remove {self} from {store}"
 
     def read(self) -> str:
@@ -38,7 +38,7 @@ class Entry(Resource):
             store.drop(self.name)
 
     def settle(self, value: str | None, scratch: str) -> None:
-        if self.vault != credentials.OS_STORE and not self.read():
+        if self.vault != seals.OS_STORE and not self.read():
             seals.store(self.vault).drop(self.name)  # with what was half written
 
     def obstacle(self) -> str:
@@ -52,7 +52,7 @@ class Entry(Resource):
         return self.name
 
     def folders(self, value: str | None) -> tuple[str, ...]:
-        return files.missing_folders(self.path) if value and self.vault != credentials.OS_STORE else ()
+        return files.missing_folders(self.path) if value and self.vault != seals.OS_STORE else ()
 
     def owns_folders(self, value: str | None) -> bool:
         return bool(value)

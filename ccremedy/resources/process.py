@@ -52,7 +52,7 @@ class Process(Resource):
         return self.name
 
     def farewell(self) -> str:
-        from ccremedy.shells import quote
+        from shlex import quote  # where there is something to say good-bye to
 
-        resume = f"cd {quote('sh', self.path)} && claude --resume {quote('sh', self.session)}"
+        resume = f"cd {quote(self.path)} && claude --resume {quote(self.session)}"
         return resume if self.session else "it had no session that could be resumed"
