@@ -12,7 +12,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tarfile
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -88,12 +87,7 @@ def changed(person: Person) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def claude(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The folder of the real program."""
-    _, tarball = fetch.needed("claude")
-    folder = tmp_path_factory.mktemp("claude")
-    with tarfile.open(tarball) as archive:
-        member = archive.getmember("package/claude")
-        member.name = "claude"
-        archive.extract(member, folder, filter="data")
+    folder = fetch.unpack_claude(tmp_path_factory.mktemp("claude"))
     yield folder
     shutil.rmtree(folder)
 

@@ -15,7 +15,6 @@ import socket
 import ssl
 import string
 import subprocess
-import tarfile
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
@@ -73,12 +72,7 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def claude(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A folder of programs with the real one in it."""
-    _, tarball = fetch.needed("claude")
-    folder = tmp_path_factory.mktemp("claude")
-    with tarfile.open(tarball) as archive:
-        member = archive.getmember("package/claude")
-        member.name = "claude"
-        archive.extract(member, folder, filter="data")
+    folder = fetch.unpack_claude(tmp_path_factory.mktemp("claude"))
     yield folder
     shutil.rmtree(folder)
 

@@ -36,6 +36,18 @@ def npm(version: str) -> Path:
     return _unpacked(f"npm@{version}")
 
 
+def unpack_claude(folder: Path) -> Path:
+    """`folder`, with the real program in it, and nothing else of its package."""
+    import tarfile
+
+    _, tarball = needed("claude")
+    with tarfile.open(tarball) as archive:
+        member = archive.getmember("package/claude")
+        member.name = "claude"
+        archive.extract(member, folder, filter="data")
+    return folder
+
+
 def claude() -> list[Path]:
     """The two tarballs that make up Claude Code on this platform: npm can install from them without a network."""
     return [_tarball(f"{name}@{CLAUDE}") for name in _CLAUDE_PACKAGES]
