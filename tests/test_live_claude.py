@@ -43,10 +43,11 @@ def test_nothing_is_lost_beside_the_real_one(claude: Path, tmp_path: Path, capsy
     env = {"HOME": str(home), "PATH": "/usr/bin:/bin", **QUIET}
 
     def add_servers() -> list[int]:
-        commands = ([claude, "mcp", "add", "-s", "user", f"s{number}", "--", "/bin/true"] for number in range(SERVERS))
-        return [
-            subprocess.run(each, env=env, cwd=home, capture_output=True, timeout=60).returncode for each in commands
-        ]
+        codes = []
+        for number in range(SERVERS):
+            command = [str(claude), "mcp", "add", "-s", "user", f"s{number}", "--", "/bin/true"]
+            codes.append(subprocess.run(command, env=env, cwd=home, capture_output=True, timeout=60).returncode)
+        return codes
 
     facts = Facts("linux", env, "/", str(home))
     machine = Machine(str(home), adapter(facts), facts, {})
