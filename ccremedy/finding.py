@@ -76,7 +76,10 @@ def want(
     try:
         now = resource.read()
     except Problem as problem:  # a directory in its place, a damaged block
-        yield replace(change, refused=refused or f"{problem.what}. {problem.todo}".rstrip(". "))
+        what = problem.what
+        if problem.where != resource.path:  # something else stands in the way: the store, a package
+            what = "cannot be done: " + f"{problem.where} {what}".strip()
+        yield replace(change, refused=refused or f"{what}. {problem.todo}".rstrip(". "))
         return
     if now != value:
         refused = refused or resource.obstacle()

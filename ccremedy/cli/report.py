@@ -182,8 +182,12 @@ class Screen:
         self.say(f"{self.paint(mark, code)} {self.paint(finding.remedy, '1')}: {shown(finding.title)}{risk}")
         for line in finding.evidence:
             self.say(f"    {shown(line)}")
-        for change in finding.changes:
-            self.change(change, report.status(finding, change), machine, diffs=diffs)
+        reasons = {change.refused for change in finding.changes}
+        if finding.together and len(reasons) == 1 and all(reasons):
+            self.say(f"  {self.paint('refused:', '31')} all of it, because it {shown(*reasons)}")
+        else:
+            for change in finding.changes:
+                self.change(change, report.status(finding, change), machine, diffs=diffs)
         for line in finding.advice:
             self.say(f"  {self.paint('→', '36')} {shown(line)}")
         self.say()

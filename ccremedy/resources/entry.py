@@ -45,7 +45,7 @@ class Entry(Resource):
         try:
             self.read()
         except Problem as problem:
-            return f"{problem.what}. {problem.todo}".rstrip(". ")
+            return f"cannot be done: {problem.where} {problem.what}. {problem.todo}".replace("  ", " ").rstrip(". ")
         return ""
 
     def fingerprint(self) -> str:
