@@ -146,7 +146,7 @@ def test_exactly_the_orphan_ends(machine: World) -> None:
     again = apply(machine)
     assert again.code == 0, again.both
     undone = machine.ccremedy("undo", "--yes")
-    assert f"cd '/home/dev/lost' && claude --resume '{conversation}'" in undone.both
+    assert f"cd /home/dev/lost && claude --resume {conversation}" in undone.both
     assert before.keys() - processes(machine).keys() == {lost}
 
 
