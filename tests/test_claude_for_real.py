@@ -19,7 +19,7 @@ from real.world import CACHE, UID, Outcome, World, node_and_npm, world
 from ccremedy.testing import snapshot
 
 QUIET = {"DISABLE_AUTOUPDATER": "1", "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1"}
-CUT_SHORT = '{"numStartups": 7, "projects": {"/home/dev/work": {"has'
+CUT_SHORT = '{"numStartups": 7, "projects": {"/home/dev/shop": {"has'
 MESSAGE = "is corrupted"
 
 
@@ -174,7 +174,7 @@ def test_a_full_reset_and_its_undo(machine: World) -> None:
 
 def register(made: World, pid: int, started: str) -> None:
     """What a session writes about itself when its prompt is up."""
-    record = {"pid": pid, "sessionId": "0b3c", "cwd": "/home/dev/work", "procStart": started, "version": fetch.CLAUDE,
+    record = {"pid": pid, "sessionId": "0b3c", "cwd": "/home/dev/shop", "procStart": started, "version": fetch.CLAUDE,
               "kind": "interactive", "status": "busy"}  # fmt: skip
     made.write(f"/home/dev/.claude/sessions/{pid}.json", json.dumps(record), 0o600)
 

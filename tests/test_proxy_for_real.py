@@ -515,13 +515,13 @@ OFF = "NODE_TLS_REJECT_UNAUTHORIZED"
 SETTINGS = json.dumps({"model": "opus", "env": {OFF: "0"}})
 LAYERS = {
     "the user's settings": ("~/.claude/settings.json", SETTINGS),
-    "a project's settings": ("~/work/.claude/settings.json", SETTINGS),
-    "a project's own settings of this user": ("~/work/.claude/settings.local.json", SETTINGS),
+    "a project's settings": ("~/shop/.claude/settings.json", SETTINGS),
+    "a project's own settings of this user": ("~/shop/.claude/settings.local.json", SETTINGS),
     "a start-up file of bash": ("~/.bashrc", f"# mine\nexport {OFF}=0 # it did not work\n"),
     "a start-up file of zsh": ("~/.zshrc", f"export {OFF}='0'"),
     "a start-up file of fish": ("~/.config/fish/config.fish", f"set -gx {OFF} 0\n"),
     "the user's npmrc": ("~/.npmrc", "registry=https://registry.example/\nstrict-ssl = false\n"),
-    "a project's npmrc": ("~/work/.npmrc", "strict-ssl=false\n"),
+    "a project's npmrc": ("~/shop/.npmrc", "strict-ssl=false\n"),
     "VS Code": ("~/.config/Code/User/settings.json", '{\n  // mine\n  "http.proxyStrictSSL": false,\n}\n'),
     "the terminal of VS Code": (
         "~/.config/Code/User/settings.json", f'{{"terminal.integrated.env.linux": {{"{OFF}": "0", "A": "b"}}}}'
@@ -529,14 +529,14 @@ LAYERS = {
 }  # fmt: skip
 ONLY_SAID = {
     "git's settings": ("~/.gitconfig", "[user]\n\tname = me\n[http]\n\tsslVerify = false\n"),
-    "a project's .env": ("~/work/.env", f"{OFF}=0\n"),
+    "a project's .env": ("~/shop/.env", f"{OFF}=0\n"),
     "the system's environment": ("/etc/environment", f"{OFF}=0\n"),
     "the settings of an administrator": ("/etc/claude-code/managed-settings.json", SETTINGS),
 }
 
 
 def made(path: str, text: str, scratch: Path) -> Rig:
-    facts = {"platform": "linux", "files": {path: text, "~/work": {"folder": True}}, "cwd": "{home}/work", "finds": []}
+    facts = {"platform": "linux", "files": {path: text, "~/shop": {"folder": True}}, "cwd": "{home}/shop", "finds": []}
     return Rig.make(Case("off", registry.remedy("proxy-ca"), facts), str(scratch))
 
 

@@ -65,7 +65,7 @@ class World:
 
 
 def entry(**facts: object) -> str:
-    return json.dumps({"pid": 42, "cwd": "/work", "procStart": START, "status": "idle"} | facts)
+    return json.dumps({"pid": 42, "cwd": "/shop", "procStart": START, "status": "idle"} | facts)
 
 
 @pytest.fixture
@@ -79,7 +79,7 @@ def world(tmp_path: Path) -> World:
 def test_a_registered_session_is_alive(world: World) -> None:
     world.process(42, "claude")
     world.register("42.json", entry())
-    assert [str(each) for each in world.live()] == ["session 42 (idle, in /work)"]
+    assert [str(each) for each in world.live()] == ["session 42 (idle, in /shop)"]
 
 
 @pytest.mark.parametrize("start", ["987655", "1", "9876540"])
@@ -303,7 +303,7 @@ def test_what_the_entry_and_the_process_tell_of_a_session(world: World) -> None:
         entry(sessionId=UUID, version="2.1.330", startedAt=1795200000500, updatedAt=1795300000000, statusUpdatedAt=7),
     )
     found = world.running()[42]
-    assert (found.start, found.id, found.version, found.folder) == (START, UUID, "2.1.330", "/work")
+    assert (found.start, found.id, found.version, found.folder) == (START, UUID, "2.1.330", "/shop")
     assert (found.since, found.active, found.status) == (1795200000.5, 1795300000.0, "idle")
     assert (found.terminal, found.parent, found.adopted, found.registered) == ("pts/3", 1, True, True)
     assert found.load == pytest.approx(0.5)
@@ -356,7 +356,7 @@ def test_odd_values_in_an_entry_are_no_trouble(key: str, value: object, world: W
     world.register("42.json", entry(**{key: value}))
     found = world.running()[42]
     assert found.registered
-    assert found.folder in ("/work", "/there")
+    assert found.folder in ("/shop", "/there")
     assert found.kind in ("interactive", "print")
     assert found.since >= 0
     assert all("\0" not in each and "\ud800" not in each for each in (found.id, found.version, found.folder))

@@ -84,7 +84,7 @@ class Text(Resource):
     def obstacle(self) -> str:
         why = files.obstacle(self.path, self.LIMIT)
         if not why and files.read_start(self.path, 2) in UTF_16:
-            return "is UTF-16, which nothing that reads it expects"
+            return "is UTF-16, which ccremedy does not edit"
         return why
 
     def preview(self, value: str | None) -> tuple[bytes, bytes]:
@@ -254,7 +254,7 @@ class Setting(Text):
         from ccremedy import jsonc
 
         if data[:2] in UTF_16:
-            raise Drift("is UTF-16, which nothing that reads it expects", where=self.path)
+            raise Drift("is UTF-16, which ccremedy does not edit", where=self.path)
         try:
             if self.strict:
                 jsonc.parse(data, strict=True)
