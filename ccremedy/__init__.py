@@ -22,7 +22,9 @@ if TYPE_CHECKING:
         Location,
         Mode,
         Process,
+        Segment,
         Setting,
+        Value,
         Whole,
     )
 
@@ -31,7 +33,7 @@ _HOME = {
     **dict.fromkeys(("Finding", "Healthy", "Option", "Remedy", "want"), "finding"),
     **dict.fromkeys(("Adapter", "Facts", "Machine"), "machine"),
     **dict.fromkeys(("Change", "Assignment", "Block", "Entry", "Line", "Location", "Mode", "Process"), "resources"),
-    **dict.fromkeys(("Setting", "Whole"), "resources"),
+    **dict.fromkeys(("Segment", "Setting", "Value", "Whole"), "resources"),
 }
 
 __all__ = [
@@ -51,7 +53,9 @@ __all__ = [
     "Problem",
     "Process",
     "Remedy",
+    "Segment",
     "Setting",
+    "Value",
     "Whole",
     "want",
 ]

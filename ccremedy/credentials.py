@@ -54,7 +54,7 @@ def _found(machine: Machine) -> Iterator[Credential]:
                 yield Credential(level, name, found.where, note if level == 3 else "")
     if helper := helper_layer(machine):
         yield Credential(4, "apiKeyHelper", helper.path)
-    profiles = machine.path(".config", "anthropic")
+    profiles = os.path.join(machine.adapter.config_folder(machine.facts), "anthropic")
     if not machine.env.get("ANTHROPIC_PROFILE") and files.names(profiles):
         yield Credential(6, "Anthropic profile", profiles)
     login = os.path.join(machine.claude_folder(), ".credentials.json")
@@ -170,11 +170,9 @@ def key_age(machine: Machine, now: float) -> int | None:
 
 def helper(machine: Machine, fingerprint: str) -> Iterator[Change]:
     """The change that lets Claude Code ask ccremedy for the key."""
-    from ccremedy.shells import quote
-
     path, words = settings.user_file(machine), (*machine.facts.program, "key", "print")
     resource = Setting.at(path, "/apiKeyHelper")
-    command = json.dumps(" ".join(quote("sh", word) for word in words))
+    command = json.dumps(" ".join(machine.adapter.quote(word) for word in words))
     refused = ""
     with contextlib.suppress(Problem):  # `want` says why
         if resource.read() not in (None, "", command):

@@ -116,6 +116,32 @@ def _bytes(text: str) -> bytes:
     return text.encode("utf-8", "surrogateescape")
 
 
+# ---- entries of a list with semicolons (PATH of Windows)
+
+
+def get_entry(text: str, entry: str) -> str:
+    """The entry as it stands in the list, '' where it does not. Letter case and a last backslash make no difference."""
+    parts = text.split(";")
+    if entry in parts:
+        return entry
+    return next((part for part in parts if part and same_entry(part, entry)), "")
+
+
+def put_entry(text: str, entry: str, there: bool) -> str:
+    """`text` with the entry before the others, or without it; the rest is as it was, empty entries and all."""
+    parts = text.split(";") if text else []
+    if not there:
+        place = next((index for index, part in enumerate(parts) if part == entry), None)
+        return text if place is None else ";".join(parts[:place] + parts[place + 1 :])
+    return text if get_entry(text, entry) else ";".join([entry, *parts])
+
+
+def same_entry(one: str, other: str) -> bool:
+    """Whether two entries name the same directory, as far as one can tell without looking."""
+    first, second = (each.strip().strip('"').replace("/", "\\").rstrip("\\").lower() for each in (one, other))
+    return first == second
+
+
 # ---- assignments: lines that give a variable a value that stands in the file itself
 
 _BARE = r"[\w@%+=:,./!^\[\]-]"  # stands for itself in a word, whatever is around it; # does behind another character

@@ -39,7 +39,8 @@ def _prints(machine: Machine, change: Change, fingerprint: str) -> str:
     from ccremedy.redact import Secret
 
     command = json.loads(change.after or '""')
-    outcome = processes.run(["/bin/sh", "-c", command], _without_keys(machine.env), timeout=15, cwd=machine.home)
+    start = machine.adapter.shell_command(machine.facts, command)
+    outcome = processes.run(start, _without_keys(machine.env), timeout=15, cwd=machine.home)
     if outcome.timed_out:
         return "the key helper did not answer within 15 seconds"
     key = outcome.out.decode("utf-8", "surrogateescape").strip()

@@ -214,7 +214,7 @@ class Engine:
                 if status == DONE:
                     _set(change, now, change.before, step.scratch[index] and step.scratch[index] + _BACK)
                 elif not change.resource.owns_folders(change.before):
-                    files.remove_folders(change.folders)
+                    change.resource.unmake(change.folders)
             except Problem as problem:
                 stuck.append(f"{problem.where or change.resource.path} {problem.what}")
             except OSError as error:
@@ -328,10 +328,10 @@ def _inverse(change: Change) -> list[Change]:
 def _set(change: Change, now: str | None, value: str | None, scratch: str) -> None:
     """Write the value, with the directories that it needs; the ones made for the other value go with it."""
     resource = change.resource
-    files.make_folders(resource.folders(value), resource.FOLDER_MODE)
+    resource.make(resource.folders(value))
     resource.write(now, value, scratch)
     if not resource.owns_folders(value):
-        files.remove_folders(change.folders)
+        resource.unmake(change.folders)
 
 
 _BACK = "-back"  # ends the name of the scratch file of a write that takes another one back

@@ -1,7 +1,7 @@
 """What can be asked of a machine. Read only: a remedy is only ever handed a Machine.
 
 `registry.this_machine()` is the one that we run on. Tests make others over a scratch `root`, with the same code: only
-where the system's own files are looked for (`/proc`, `/etc`, `/usr/bin`) differs.
+where the system's own files are looked for (`/proc`, `/etc`, `/usr/bin`), or the keys of the registry, differs.
 """
 
 from __future__ import annotations
@@ -30,13 +30,19 @@ class Facts:
     root: str  # "/" or, in tests, a directory that stands for it
     cwd: str = ""  # '' where the working directory is gone
     program: tuple[str, ...] = ()  # the words that start this very ccremedy from anywhere
+    hives: str = ""  # in tests on Windows: a key of the user's that stands for the registry
 
     def text(self, path: str) -> str:
         """The text of a system file, '' where there is none."""
         return files.read_start(self.under(path), 1 << 16).decode("utf-8", "replace")
 
     def under(self, path: str) -> str:
-        return os.path.join(self.root, path.lstrip("/"))
+        """Where a path of the system's own is; on Windows `/Windows` is that folder of the drive of the root."""
+        return os.path.normpath(os.path.join(self.root, path.lstrip("/")))
+
+    def key(self, path: str) -> str:
+        """Where a key of the registry is."""
+        return rf"{self.hives}\{path}" if self.hives else path
 
 
 @dataclass(frozen=True)
@@ -56,7 +62,7 @@ class Running:
 class Details:
     """What a closer look shows; empty where it has ended, or is closed to us."""
 
-    owner: int
+    ours: bool  # started by the user that we run as
     program: str  # the file that it runs
     arguments: tuple[str, ...]
     env: Mapping[str, str]
@@ -69,6 +75,11 @@ class Adapter:
 
     name = ""
     unsupported = ""  # why ccremedy cannot work here; '' where it can
+    separator = ":"  # between the folders of PATH
+    home = "HOME"  # the variable that names the home directory
+    editor = "linux"  # what VS Code calls this platform in the names of its settings
+    managed = "/etc/claude-code"  # where an administrator puts settings of Claude Code
+    has_modes = True  # whether permission bits say who may read a file
 
     def priority(self, facts: Facts) -> int:
         """0: this is not my platform. The highest number wins."""
@@ -76,6 +87,34 @@ class Adapter:
 
     def state_folder(self, facts: Facts) -> str:
         raise NotImplementedError
+
+    def config_folder(self, facts: Facts) -> str:
+        """Where programs of the desktop (VS Code) keep their settings."""
+        raise NotImplementedError
+
+    def file_names(self, facts: Facts, program: str) -> tuple[str, ...]:
+        """The names of the files that a prompt starts for this word, the best first."""
+        return (program,)
+
+    def trusted(self, facts: Facts, program: str) -> str:
+        """A program in a folder that only an administrator may write to; '' where there is none. Never by PATH."""
+        raise NotImplementedError
+
+    def shell_command(self, facts: Facts, command: str) -> Sequence[str] | str:
+        """What Claude Code starts to run a command line that stands in its settings."""
+        raise NotImplementedError
+
+    def quote(self, word: str) -> str:
+        """One literal word of such a command line."""
+        raise NotImplementedError
+
+    def new_environment(self, machine: Machine) -> Mapping[str, str]:
+        """What a program has that is started anew, as far as that can be told without starting a shell."""
+        return machine.env
+
+    def environment_keys(self, facts: Facts) -> tuple[str, ...]:
+        """The keys of the registry whose values are the variables of this user."""
+        return ()
 
     def windows_folders(self, facts: Facts) -> tuple[str, ...]:
         """Where the drives of a Windows around us are mounted."""
@@ -91,6 +130,14 @@ class Adapter:
         """The changes after which every new shell finds `folder` on its PATH, ahead of Windows' and of `behind`."""
         raise NotImplementedError
 
+    def persist_variables(self, machine: Machine, name: str, values: Mapping[str, str]) -> Iterator[Change]:
+        """The changes after which what is started anew has these variables. `name` is that of a block, where one is."""
+        raise NotImplementedError
+
+    def start_up_files(self, machine: Machine) -> list[tuple[str, str]]:
+        """Every file that a shell or a desktop of this user may set variables in, with its syntax (as `Assignment`)."""
+        raise NotImplementedError
+
     def processes(self, facts: Facts) -> Iterator[Running]:
         """Every process that runs; a zombie does not. The start time is as the platform's Claude Code writes it."""
         raise NotImplementedError
@@ -98,6 +145,18 @@ class Adapter:
     def details(self, facts: Facts, pid: int) -> Details:
         """What is known of one process; empty where it has ended, or is closed to us."""
         raise NotImplementedError
+
+    def own_pid(self, facts: Facts) -> int:
+        """The number of the process that we are."""
+        return os.getpid()
+
+    def domain(self, facts: Facts, space: str) -> str:
+        """What Claude Code calls the system and namespace in which process numbers mean something; '' if unknown."""
+        return ""
+
+    def gone(self, parent: int, running: Mapping[int, Running]) -> bool:
+        """Whether the parent has ended; `running` is everything that runs, by its number."""
+        return parent == 1
 
 
 def _look(machine: Machine, url: str, proxy: Proxy | None, roots: str, no_proxy: str) -> Look:
@@ -127,15 +186,19 @@ class Machine:
         """A path of the system's own, below the root."""
         return self.facts.under(path)
 
-    def search_path(self) -> list[str]:
-        return [folder for folder in self.env.get("PATH", "").split(":") if os.path.isabs(folder)]
+    def search_path(self, env: Mapping[str, str] | None = None) -> list[str]:
+        """The folders of PATH; of this process, or of another environment."""
+        path = (self.env if env is None else env).get("PATH", "")
+        folders = (folder.strip('"') for folder in path.split(self.adapter.separator))
+        return [folder for folder in folders if os.path.isabs(folder)]
 
     def which(self, program: str, folders: list[str] | None = None) -> str:
         """The first executable of this name on PATH, '' where there is none. Links are not resolved."""
         for folder in self.search_path() if folders is None else folders:
-            candidate = os.path.join(folder, program)
-            if files.executable(candidate):
-                return candidate
+            for name in self.adapter.file_names(self.facts, program):
+                candidate = os.path.join(folder, name)
+                if files.executable(candidate):
+                    return candidate
         return ""
 
     def windows_folders(self) -> tuple[str, ...]:
@@ -173,7 +236,7 @@ class Machine:
             (self.home, "holds your whole home directory"),
             (self.adapter.state_folder(self.facts), "holds ccremedy's own journal"),
         ):
-            if f"{inside}/".startswith(f"{folder.rstrip('/')}/"):
+            if folder in files.walk_up(inside):
                 todo = "Set CLAUDE_CONFIG_DIR to a directory of its own"
                 raise Problem(what, where=folder, todo=todo, code=UNSUPPORTED)
         return folder
@@ -184,18 +247,18 @@ class Machine:
         return os.path.join(self.claude_folder() if inside else self.home, ".claude.json")
 
 
-def own_home(env: Mapping[str, str]) -> str:
-    """HOME, if it is a directory of the user that we run as. sudo often keeps another user's."""
-    home = env.get("HOME", "")
+def own_home(env: Mapping[str, str], name: str = "HOME") -> str:
+    """What the variable says, if it is a directory of the user that we run as. sudo often keeps another user's."""
+    home = env.get(name, "")
     if not os.path.isabs(home):
         what = "is not set" if not home else f"is “{home}”, which is not an absolute path"
-        raise Problem(what, where="HOME", todo="Set it to your home directory, then try again", code=UNSUPPORTED)
+        raise Problem(what, where=name, todo="Set it to your home directory, then try again", code=UNSUPPORTED)
     found = files.status(home)
     if found is None:
-        raise Problem("is not there", where=home, todo="Set HOME to your home directory", code=UNSUPPORTED)
+        raise Problem("is not there", where=home, todo=f"Set {name} to your home directory", code=UNSUPPORTED)
     if not stat.S_ISDIR(found.st_mode):
-        raise Problem("is not a directory", where=home, todo="Set HOME to your home directory", code=UNSUPPORTED)
-    if found.st_uid != os.geteuid():
+        raise Problem("is not a directory", where=home, todo=f"Set {name} to your home directory", code=UNSUPPORTED)
+    if not files.belongs_to_us(home):
         raise Problem(
             "is the home directory of another user than the one that ccremedy runs as",
             where=home,

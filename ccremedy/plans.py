@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import stat
 import time
 
 from ccremedy import __version__, files
@@ -88,10 +87,9 @@ def load(path: str) -> dict[str, Any]:
     found = files.status(path)
     if found is None:
         raise Problem("there is no such plan", where=path, code=USAGE)
-    if found.st_uid not in (0, os.geteuid()) or stat.S_IMODE(found.st_mode) & 0o022:
-        raise Problem(
-            "could have been written by another user", where=path, todo=f"Run: chmod go-w {path}", code=UNSUPPORTED
-        )
+    if files.open_to_others(path):
+        todo = f"Let nobody else write to it (chmod go-w {path}), or make a new one"
+        raise Problem("could have been written by another user", where=path, todo=todo, code=UNSUPPORTED)
     try:
         plan = json.loads(files.read(path, _LIMIT) or b"")
     except (ValueError, RecursionError):

@@ -36,20 +36,22 @@ def adapter(facts: Facts) -> Adapter:
 
 def this_machine(options: Mapping[str, bool | str]) -> Machine:
     """The machine, for the user that we run as. Problem (6) where it is unsupported, or its home is not ours."""
-    facts = Facts(sys.platform, dict(os.environ), "/", files.working_folder(), program())
+    facts = Facts(sys.platform, dict(os.environ), os.path.abspath(os.sep), files.working_folder(), program())
     found = adapter(facts)
     if found.unsupported:
         raise Problem(found.unsupported, where=found.name, code=UNSUPPORTED)
-    return Machine(own_home(facts.env), found, facts, found.shells(facts), options)
+    return Machine(own_home(facts.env, found.home), found, facts, found.shells(facts), options)
 
 
 def program() -> tuple[str, ...]:
     """The words that start this ccremedy again, from wherever and with whatever PATH."""
     started = os.path.abspath(sys.argv[0])
-    if os.path.basename(started) == "ccremedy" and files.executable(started):
+    if os.path.splitext(os.path.basename(started))[0] == "ccremedy" and files.executable(started):
         return (started,)
+    # From a clone, with nothing taken from the directory that it is started in: that may be anybody's project.
     home = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-    return ("/usr/bin/env", f"PYTHONPATH={home}", sys.executable, "-m", "ccremedy")
+    path = "sys.path[:] = [sys.argv.pop(1), *filter(None, sys.path)]"
+    return (sys.executable, "-c", f"import sys; {path}; from ccremedy.cli import main; sys.exit(main())", home)
 
 
 def remedies() -> dict[str, Remedy]:

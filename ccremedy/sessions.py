@@ -77,8 +77,7 @@ def running(machine: Machine) -> list[Session]:
     known = knowledge.load("sessions")
     everything = {each.pid: each for each in machine.adapter.processes(machine.facts)}
     register = _register(os.path.join(machine.claude_folder(), "sessions"))
-    space = machine.adapter.details(machine.facts, _own(machine)).space
-    machine_id = machine.facts.text("/etc/machine-id").strip()
+    space = machine.adapter.details(machine.facts, machine.adapter.own_pid(machine.facts)).space
     found = []
     for pid, process in sorted(everything.items()):
         entry = register.get(pid)
@@ -89,13 +88,14 @@ def running(machine: Machine) -> list[Session]:
         details = machine.adapter.details(machine.facts, pid)
         if entry is None and not _is_ours(machine, process, details, known["programs"]):
             continue
-        if not (entry and _fits(entry, process, f"linux:{machine_id}:{details.space}")):
+        if not (entry and _fits(entry, process, machine.adapter.domain(machine.facts, details.space))):
             entry = {}
         kind = _kind(process, details, entry, known)
         parent = everything.get(process.parent)
         if kind == "interactive" and parent and _is_host(machine.adapter.details(machine.facts, parent.pid)):
             kind = "worker"
-        adopted = process.parent == 1 or (parent is not None and parent.name in known["adopters"])
+        lost = machine.adapter.gone(process.parent, everything)
+        adopted = lost or (parent is not None and parent.name in known["adopters"])
         found.append(_session(process, details, entry, kind, adopted, _obstacle(process, kind, details, space)))
     return found
 
@@ -103,7 +103,7 @@ def running(machine: Machine) -> list[Session]:
 def ancestors(machine: Machine) -> list[int]:
     """Our own process and those above it, as far as they can be seen."""
     parents = {each.pid: each.parent for each in machine.adapter.processes(machine.facts)}
-    found, pid = [], _own(machine)
+    found, pid = [], machine.adapter.own_pid(machine.facts)
     while pid in parents and pid not in found:
         found.append(pid)
         pid = parents[pid]
@@ -119,11 +119,6 @@ def inside(machine: Machine) -> str:
     if machine.env.get("CLAUDECODE") or machine.env.get("CLAUDE_PID"):
         return "CLAUDECODE says that a Claude session has started ccremedy. Run it in a terminal of its own"
     return ""
-
-
-def _own(machine: Machine) -> int:
-    name = os.path.basename(os.path.realpath(machine.system("/proc/self")))
-    return int(name) if name.isdigit() else 0
 
 
 # ---- the register
@@ -142,7 +137,7 @@ def _register(folder: str) -> dict[int, dict[str, Any]]:
 def _entry(path: str) -> dict[str, Any]:
     try:
         status = files.status(path, follow=False)
-        if status is None or not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid():
+        if status is None or not stat.S_ISREG(status.st_mode) or not files.belongs_to_us(path):
             return {}
         entry = json.loads(files.read(path, _LARGEST) or b"null")
     except (ValueError, Problem, RecursionError):
@@ -172,7 +167,7 @@ def _time(entry: Mapping[str, Any], key: str) -> float:
 def _is_ours(machine: Machine, process: Running, details: Details, programs: list[str]) -> bool:
     """Whether a process outside of the register is, as far as one can tell, Claude Code with this configuration."""
     named = process.name in ("claude", "node") and details.arguments[:1] == ("claude",)
-    if details.owner != os.geteuid() or not (named or any(part in details.program for part in programs)):
+    if not details.ours or not (named or any(part in details.program for part in programs)):
         return False
     folder = details.env.get("CLAUDE_CONFIG_DIR") or os.path.join(details.env.get("HOME", ""), ".claude")
     if not os.path.isabs(folder):
@@ -209,7 +204,7 @@ def _is_host(details: Details) -> bool:
 
 
 def _obstacle(process: Running, kind: str, details: Details, space: str) -> str:
-    if details.owner != os.geteuid():
+    if not details.ours:
         return "it belongs to another user"
     if process.pid <= 1 or (space and details.space != space):
         return "it lives in a container"

@@ -16,7 +16,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ccremedy.machine import Machine
 
-MANAGED = "/etc/claude-code"
 PROXY_NAMES = ("https_proxy", "HTTPS_PROXY", "http_proxy", "HTTP_PROXY")  # the order in which Claude Code looks
 
 
@@ -43,7 +42,7 @@ def user_file(machine: Machine) -> str:
 
 def layers(machine: Machine) -> list[Layer]:
     """The settings files that are there, the one that wins first."""
-    managed = machine.system(MANAGED)
+    managed = machine.system(machine.adapter.managed)
     parts = os.path.join(managed, "managed-settings.d")
     paths = [("managed", os.path.join(managed, "managed-settings.json"))]
     paths += [("managed", os.path.join(parts, name)) for name in files.names(parts) if name.endswith(".json")]

@@ -34,15 +34,21 @@ class Linux(_posix.Posix):
                     name, parent = start.partition("(")[2], int(fields[1])
                     yield Running(int(pid), fields[19], name, parent, terminal, cpu, max(up - since, 0.0))
 
+    def own_pid(self, facts: Facts) -> int:
+        name = os.path.basename(os.path.realpath(facts.under("/proc/self")))
+        return int(name) if name.isdigit() else 0
+
+    def domain(self, facts: Facts, space: str) -> str:
+        return f"linux:{facts.text('/etc/machine-id').strip()}:{space}"
+
     def details(self, facts: Facts, pid: int) -> Details:
         place = facts.under(f"/proc/{pid}")
-        owner = files.status(place)
         try:
             environ = (files.read(f"{place}/environ") or b"").decode("utf-8", "surrogateescape")
         except Problem:
             environ = ""
         return Details(
-            owner=-1 if owner is None else owner.st_uid,
+            ours=files.status(place) is not None and files.belongs_to_us(place),
             program=_link(f"{place}/exe"),
             arguments=tuple(facts.text(f"/proc/{pid}/cmdline").split("\0")[:-1]),
             env=dict(entry.split("=", 1) for entry in environ.split("\0") if "=" in entry),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import stat
 import time
 
 from ccremedy import Change, Machine, Problem, Whole, certificates, files, want
@@ -82,15 +81,12 @@ def _own_file(machine: Machine, bundle: certificates.Bundle) -> str:
 def _open_to_others(machine: Machine, path: str) -> Iterator[str]:
     """Whoever can change this file can read everything that Claude Code says."""
     real = os.path.realpath(path)
-    temporary = [os.path.realpath(machine.system(folder)) + "/" for folder in ("/tmp", "/var/tmp")]
-    if real.startswith(tuple(temporary)):
+    variables = (machine.env[name] for name in ("TEMP", "TMP", "TMPDIR") if machine.env.get(name))
+    temporary = [machine.system(folder) for folder in ("/tmp", "/var/tmp")] + list(variables)
+    if {os.path.realpath(folder) for folder in temporary} & set(files.walk_up(os.path.dirname(real))):
         yield "lies in a directory for temporary files, which is emptied"
     for part in files.walk_up(real):
-        found = files.status(part)
-        if found is None or part == machine.facts.root.rstrip("/"):
+        if files.status(part) is None or part == os.path.realpath(machine.facts.root):
             return
-        if found.st_uid not in (0, os.geteuid()):
-            yield f"can be changed by another user, to whom {part} belongs"
-        sticky = stat.S_ISDIR(found.st_mode) and found.st_mode & stat.S_ISVTX
-        if found.st_mode & 0o022 and not sticky:
-            yield f"can be changed by other users: {part} has mode {stat.S_IMODE(found.st_mode):04o}"
+        if others := files.open_to_others(part):
+            yield f"can be changed by {others}"

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 
-from ccremedy import Block, Change, Machine, Problem, Setting, credentials, files, seals, settings, want
+from ccremedy import Change, Machine, Problem, Setting, credentials, files, seals, settings, want
 from ccremedy.errors import UNSUPPORTED, USAGE
 from ccremedy.record import replace
 from ccremedy.redact import redact
-from ccremedy.shells import export, profiles
 
 from . import _keys
 
@@ -25,7 +24,7 @@ def changes(machine: Machine, values: dict[str, str], url: str) -> Iterator[Chan
         path = next((each for each in _keys.editor_settings(machine) if files.status(each)), "")
         if not path:
             raise Problem("has no settings here", where="VS Code", todo="Leave --vscode out", code=UNSUPPORTED)
-        yield from _members(machine, path, "/terminal.integrated.env.linux", values, strict=False)
+        yield from _members(machine, path, f"/terminal.integrated.env.{machine.adapter.editor}", values, strict=False)
     else:
         yield from _members(machine, settings.user_file(machine), "/env", values, expects=(f"reaches {url}",))
 
@@ -63,7 +62,4 @@ def _in_profiles(machine: Machine, values: dict[str, str]) -> Iterator[Change]:
     if any(redact(value) != value for value in values.values()):
         todo = "Leave --profile out: Claude Code's own settings can be closed to others"
         raise Problem("is no place for a password", where="a start-up file", todo=todo, code=UNSUPPORTED)
-    for profile in profiles(machine) if values else []:
-        body = "".join(export(profile.shell, name, value) for name, value in values.items())
-        expects = tuple(f"env {name}={value}" for name, value in values.items())
-        yield from want(Block(profile.path, "proxy-ca", profile.shell, profile.role), body, expects=expects)
+    yield from machine.adapter.persist_variables(machine, "proxy-ca", values)

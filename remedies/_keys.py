@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 import re
 
-from ccremedy import Assignment, Change, Machine, Problem, Setting, editors, files, settings
+from ccremedy import Assignment, Change, Machine, Problem, Setting, Value, editors, files, hive, settings
 from ccremedy.record import dataclass
 from ccremedy.redact import Secret
-from ccremedy.shells import start_up_files
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,17 +41,20 @@ def movable(machine: Machine, vault: str) -> Iterator[Place]:
     for layer in settings.layers(machine):
         if layer.name != "managed" and KEY in layer.env():
             yield from _member(layer.path, f"/env/{KEY}", vault)
-    for path, syntax in start_up_files(machine):
+    for path, syntax in machine.adapter.start_up_files(machine):
         yield from _lines(path, syntax, vault)
+    for key in machine.adapter.environment_keys(machine.facts):
+        yield from _value(key, vault)
     for path in editor_settings(machine):
-        yield from _member(path, f"/terminal.integrated.env.linux/{KEY}", vault, strict=False)
+        yield from _member(path, f"/terminal.integrated.env.{machine.adapter.editor}/{KEY}", vault, strict=False)
     yield from _member(machine.claude_state(), "/primaryApiKey", vault)
 
 
 def editor_settings(machine: Machine) -> list[str]:
     """The settings of VS Code and its kin, here and (on WSL) of the part that runs here."""
     editors = ("Code", "Code - Insiders", "VSCodium", "Cursor")
-    paths = [machine.path(".config", name, "User", "settings.json") for name in editors]
+    config = machine.adapter.config_folder(machine.facts)
+    paths = [os.path.join(config, name, "User", "settings.json") for name in editors]
     return [*paths, machine.path(".vscode-server", "data", "Machine", "settings.json")]
 
 
@@ -67,6 +69,13 @@ def _lines(path: str, syntax: str, vault: str) -> Iterator[Place]:
     change = Change(resource, before, after, by_hand=f"Remove the line that sets {KEY} from {path}")
     line = data[: data.find(found[-1].line.encode("utf-8", "surrogateescape"))].count(b"\n") + 1
     yield Place(f"{path}, line {line}", Secret(found[-1].value), change)
+
+
+def _value(key: str, vault: str) -> Iterator[Place]:
+    resource = Value(key, KEY, vault)
+    if text := hive.text(key, KEY):
+        change = Change(resource, resource.read(), "", by_hand=f"Remove {KEY} from your environment variables")
+        yield Place(f"{KEY} in {key}", Secret(text), change)
 
 
 def _member(path: str, name: str, vault: str, strict: bool = True) -> Iterator[Place]:
@@ -91,7 +100,7 @@ def elsewhere(machine: Machine, taken: set[str]) -> Iterator[Place]:
     project = machine.facts.cwd
     names = [name for name in files.names(project) if name == ".env" or name.startswith(".env.")] if project else []
     paths = [os.path.join(project, name) for name in (*names, ".mcp.json", ".npmrc") if project]
-    tracked = _tracked(project, paths) if any(_tokens(path) for path in paths) else set()
+    tracked = _tracked(machine, project, paths) if any(_tokens(path) for path in paths) else set()
     for path in dict.fromkeys([*paths, machine.path(".npmrc"), machine.path(".env"), *_rest(machine)]):
         for number, token in _tokens(path) if path not in taken else []:
             note = " (git tracks this file: whoever has the repository has the key)" if path in tracked else ""
@@ -100,7 +109,7 @@ def elsewhere(machine: Machine, taken: set[str]) -> Iterator[Place]:
 
 def _rest(machine: Machine) -> Iterator[str]:
     """What of the movable places we could not make out: keys in lines that do more than set the variable."""
-    yield from (path for path, _ in start_up_files(machine))
+    yield from (path for path, _ in machine.adapter.start_up_files(machine))
     yield from editor_settings(machine)
 
 
@@ -114,15 +123,15 @@ def _tokens(path: str) -> list[tuple[int, str]]:
     return [(number, found[0]) for number, line in lines if (found := _TOKEN.search(line))]
 
 
-def _tracked(folder: str, paths: list[str]) -> set[str]:
+def _tracked(machine: Machine, folder: str, paths: list[str]) -> set[str]:
     """Those of the files that git has in its index. No git, no answer."""
     from ccremedy import processes
 
-    for git in ("/usr/bin/git", "/usr/local/bin/git", "/bin/git"):
-        if files.executable(git):
-            # Without what a repository's own configuration could let git run.
-            command = [git, "-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null", "-C", folder]
-            command += ["ls-files", "-z", "--", *(os.path.basename(path) for path in paths)]
-            outcome = processes.run(command, {"HOME": "/", "GIT_CONFIG_NOSYSTEM": "1"}, timeout=5)
-            return {os.path.join(folder, os.fsdecode(name)) for name in outcome.out.split(b"\0") if name}
-    return set()
+    git = machine.adapter.trusted(machine.facts, "git")
+    if not git:
+        return set()
+    # Without what a repository's own configuration could let git run.
+    command = [git, "-c", "core.fsmonitor=false", "-c", f"core.hooksPath={os.devnull}", "-C", folder]
+    command += ["ls-files", "-z", "--", *(os.path.basename(path) for path in paths)]
+    outcome = processes.run(command, {"HOME": "/", "GIT_CONFIG_NOSYSTEM": "1"}, timeout=5)
+    return {os.path.join(folder, os.fsdecode(name)) for name in outcome.out.split(b"\0") if name}

@@ -7,7 +7,6 @@ import re
 
 from ccremedy import Assignment, Change, Machine, Problem, Setting, editors, files, knowledge, settings
 from ccremedy.record import dataclass
-from ccremedy.shells import start_up_files
 
 from . import _keys
 
@@ -42,7 +41,7 @@ def switches(machine: Machine) -> Iterator[tuple[str, Change | None]]:
             if layer.env().get(name, "").lower() in values:
                 change = removal(layer.path, f"/env/{name}") if layer.name != "managed" else None
                 yield f"{name} is {layer.env()[name]} in {layer.path}", change
-    for path, syntax in start_up_files(machine):
+    for path, syntax in machine.adapter.start_up_files(machine):
         for name, values in known["variables"].items():
             yield from _lines(path, name, syntax, values)
     for path in filter(None, (_npmrc(machine), _in_project(machine, ".npmrc"))):
@@ -52,7 +51,7 @@ def switches(machine: Machine) -> Iterator[tuple[str, Change | None]]:
         for name, values in known["editor"].items():
             yield from _member(path, f"/{name}", values)
         for name, values in known["variables"].items():
-            yield from _member(path, f"/terminal.integrated.env.linux/{name}", values)
+            yield from _member(path, f"/terminal.integrated.env.{machine.adapter.editor}/{name}", values)
     if re.search(r"^\s*sslverify\s*=\s*(?:false|0|no|off)\s*$", _text(machine.path(".gitconfig")), re.M | re.I):
         yield f"http.sslVerify is off in {machine.path('.gitconfig')}: git config --global --unset http.sslVerify", None
     for path in filter(None, (_in_project(machine, ".env"), machine.system("/etc/environment"))):
@@ -98,7 +97,7 @@ def useless(machine: Machine, name: str) -> Iterator[Change]:
     """The changes after which no file of the user's sets this variable, which leads nowhere."""
     if change := removal(settings.user_file(machine), f"/env/{name}"):
         yield change
-    for path, syntax in start_up_files(machine):
+    for path, syntax in machine.adapter.start_up_files(machine):
         data = files.read(path) or b""
         resource = Assignment(path, name, syntax)
         if any(not each.aside for each in editors.get_assignments(data, name, syntax)):

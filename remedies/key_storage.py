@@ -86,6 +86,8 @@ def _advice(machine: Machine, places: list[_keys.Place], no_store: bool) -> Iter
 
 def _open_files(machine: Machine) -> Iterator[Finding]:
     """Claude Code never closes a login file that others may read."""
+    if not machine.adapter.has_modes:
+        return
     paths = (os.path.join(machine.claude_folder(), ".credentials.json"), machine.claude_state())
     found = {path: stat.S_IMODE(status.st_mode) for path in paths if (status := files.status(path))}
     changes = [

@@ -1,7 +1,7 @@
 """The machinery of the sweeps: kill, fail or record each system call of apply, undo and recover, on every case.
 
-Everything that the product does to files goes through the names `os` and `renameat2` of `ccremedy.files` (and `ioctl`
-of the `fcntl` that it imports). A `Seam` stands in their place and hands every call to one function, which may pass it
+Everything that the product does to files goes through the names `os` and `renameat2` of `PARTS` (and `ioctl` of the
+`fcntl` that they import). A `Seam` stands in their place and hands every call to one function, which may pass it
 on, kill the process, raise, or write it down. A new remedy is swept as soon as it has a case.
 """
 
@@ -29,6 +29,7 @@ from typing import Any
 from ccremedy import files, registry, testing
 from ccremedy.engine import Result
 from ccremedy.errors import INCOMPLETE, Problem
+from ccremedy.files import linux, posix
 from ccremedy.finding import Finding, Remedy
 from ccremedy.journal import Journal, Step
 from ccremedy.resources import Change, Location
@@ -37,6 +38,7 @@ from ccremedy.testing import Case, Rig, no_shells, snapshot
 Tree = dict[str, tuple[Any, ...]]
 Around = Callable[..., Any]  # (name, real function, *arguments) to what the call returns
 
+PARTS = (files, posix, linux)
 HERE = os.path.dirname(os.path.abspath(__file__))
 _NO_CALLS = {"fsencode", "fsdecode", "fspath", "strerror", "geteuid", "getpid", "cpu_count", "path"}
 _PATH_CALLS = {"exists", "lexists", "isdir", "isfile", "islink", "ismount", "realpath", "getsize", "samefile"}
@@ -86,14 +88,18 @@ def seam(around: Around) -> Iterator[None]:
     flags = ModuleType("fcntl")
     flags.__dict__.update(vars(fcntl))
     flags.__dict__["ioctl"] = functools.partial(around, "ioctl", fcntl.ioctl)
-    kept = {name: vars(files)[name] for name in ("os", "renameat2")}
+    kept = [(vars(module), name, vars(module)[name]) for module in PARTS for name in ("os", "renameat2")
+            if name in vars(module)]  # fmt: skip
+    calls = {"os": Seam(around), "renameat2": functools.partial(around, "renameat2", linux.renameat2)}
     try:
         sys.modules["fcntl"] = flags
-        vars(files).update(os=Seam(around), renameat2=functools.partial(around, "renameat2", files.renameat2))
+        for names, name, _ in kept:
+            names[name] = calls[name]
         yield
     finally:
         sys.modules["fcntl"] = fcntl
-        vars(files).update(kept)
+        for names, name, real in kept:
+            names[name] = real
 
 
 def writes(name: str, arguments: Sequence[Any]) -> bool:
@@ -945,7 +951,7 @@ class Recorder:
         self._log(Effect("rename", frozenset({one, other}), entries=((one, old, None), (other, new, number))))
 
     def _renameat2(self, real: Around, source: str, destination: str, flag: int) -> bool:
-        if flag != files._EXCHANGE:
+        if flag != linux._EXCHANGE:
             assert os.path.lexists(source)
             self._rename(real, source, destination)
             return True
@@ -1158,17 +1164,17 @@ def sync_sites() -> list[tuple[str, int]]:
     import ast
 
     found = []
-    folder = os.path.dirname(files.__file__)
-    for name in sorted(os.listdir(folder)):
-        if name.endswith(".py") and name != "testing.py":
-            path = os.path.join(folder, name)
-            with open(path, encoding="utf-8") as source:
-                tree = ast.parse(source.read())
-            for node in ast.walk(tree):
-                if isinstance(node, ast.Call):
-                    called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
-                    if called in ("fsync", "sync_folder"):
-                        found.append((path, node.lineno))
+    top = os.path.dirname(registry.__file__)
+    paths = [os.path.join(folder, name) for folder, _, names in os.walk(top) for name in names]
+    elsewhere = ("macos.py", "windows.py", "testing.py")
+    for path in sorted(path for path in paths if path.endswith(".py") and not path.endswith(elsewhere)):
+        with open(path, encoding="utf-8") as source:
+            tree = ast.parse(source.read())
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Call):
+                called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+                if called in ("fsync", "sync", "sync_folder"):
+                    found.append((path, node.lineno))
     return sorted(set(found))
 
 

@@ -30,6 +30,7 @@ from sweep import Dead, Tally
 
 from ccremedy import files, registry
 from ccremedy.errors import DRIFT, LOCKED, Drift, Problem
+from ccremedy.files import linux
 from ccremedy.finding import Finding, want
 from ccremedy.resources import PENDING, Setting
 from ccremedy.testing import Case, Rig, no_shells
@@ -169,12 +170,12 @@ def test_whoever_writes_while_we_replace_the_file_keeps_the_last_word(
 
 
 def _rename_without_a_look(source: str, destination: str, flag: int) -> bool:
-    vars(files)["os"].rename(source, destination)
+    vars(linux)["os"].rename(source, destination)
     return True
 
 
 def test_a_plain_rename_is_caught(scratch: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files, "renameat2", _rename_without_a_look)
+    monkeypatch.setattr(linux, "renameat2", _rename_without_a_look)
     assert race_sweep(scratch).bad
 
 

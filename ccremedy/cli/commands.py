@@ -263,7 +263,7 @@ def _platform() -> str:
     from ccremedy import registry
     from ccremedy.machine import Facts
 
-    return registry.adapter(Facts(sys.platform, dict(os.environ), "/")).name
+    return registry.adapter(Facts(sys.platform, dict(os.environ), os.path.abspath(os.sep))).name
 
 
 def _named(options: argparse.Namespace) -> list[str]:

@@ -195,7 +195,7 @@ class Screen:
     def change(self, change: Change, status: str, machine: Machine | None, *, diffs: bool) -> None:
         sentence = change.sentence()
         if machine is not None:
-            sentence = sentence.replace(machine.home + "/", "~/")
+            sentence = sentence.replace(machine.home + os.sep, f"~{os.sep}")
         word, code = {
             "pending": ("would", "33"),
             "done": ("done:", "32"),

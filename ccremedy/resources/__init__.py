@@ -9,8 +9,8 @@ A resource is the smallest such piece: it can be read, and written to one of the
     | after      | done    | nothing     | write before        |
     | neither    | drifted | stop        | leave it, report it |
 
-The kinds: pieces of text files (`texts`), places and modes (`places`), entries of a secret store (`entry`), processes
-(`process`). A secret is never a value: `seals` puts a mark in its place.
+The kinds: pieces of text files (`texts`), places and modes (`places`), values of Windows' registry (`values`), entries
+of a secret store (`entry`), processes (`process`). A secret is never a value: `seals` puts a mark in its place.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from ccremedy.resources.places import Location, Mode
     from ccremedy.resources.process import Process
     from ccremedy.resources.texts import Assignment, Block, Line, Setting, Whole
+    from ccremedy.resources.values import Segment, Value
 
 __all__ = [
     "DONE",
@@ -44,7 +45,9 @@ __all__ = [
     "Mode",
     "Process",
     "Resource",
+    "Segment",
     "Setting",
+    "Value",
     "Whole",
     "change_from_json",
     "is_path",
@@ -95,6 +98,18 @@ class Resource:
     def folders(self, value: str | None) -> tuple[str, ...]:
         """The directories that writing `value` has to make first."""
         return files.missing_folders(files.resolve(self.path)) if value is not None else ()
+
+    def make(self, folders: tuple[str, ...]) -> None:
+        files.make_folders(folders, self.FOLDER_MODE)
+
+    def unmake(self, folders: tuple[str, ...]) -> None:
+        """Take such directories away again, as far as nothing is in them."""
+        files.remove_folders(folders)
+
+    @classmethod
+    def is_place(cls, path: str) -> bool:
+        """Whether `path`, or one of `folders`, can be of this kind: a journal might say anything."""
+        return is_path(path)
 
     def owns_folders(self, value: str | None) -> bool:
         """Whether directories that had to be made were made for this value, and go when it goes."""
@@ -169,10 +184,15 @@ def is_path(value: object) -> bool:
     return _is_text(value) and os.path.isabs(text) and os.path.normpath(text) == text and "\0" not in text
 
 
+def _is_below(path: str, folder: str) -> bool:
+    return path.startswith(folder) and path[len(folder) :][:1] in ("/", "\\")
+
+
 # By name, because most runs need only some of them, and the hot path counts its imports.
 _MODULES = {
     **dict.fromkeys(("Block", "Line", "Assignment", "Setting", "Whole"), "texts"),
     **dict.fromkeys(("Location", "Mode"), "places"),
+    **dict.fromkeys(("Value", "Segment"), "values"),
     "Entry": "entry",
     "Process": "process",
 }
@@ -206,12 +226,12 @@ def change_from_json(record: object) -> Change:
     if not all(isinstance(each, list) for each in lists) or not isinstance(record.get("summary"), str):
         raise Problem(f"holds a {record['kind']} without its parts")
     paths = [values["path"], values.get("aside", values["path"]), *record["folders"]]
-    inside = tuple(f"{path}/" for path in record["folders"] if path)
+    inside = tuple(str(path) for path in record["folders"] if path)
     if not (
         all(value is None or _is_text(value) for value in (before, after))
         and all(_is_text(value) for value in record["expects"])
-        and all(is_path(path) for path in paths)
-        and all(any(str(path).startswith(folder) for path in paths[:2]) for folder in inside)
+        and all(_is_text(path) and kind.is_place(str(path)) for path in paths)
+        and all(any(_is_below(str(path), folder) for path in paths[:2]) for folder in inside)
     ):
         raise Problem(f"holds a {record['kind']} with values that cannot be")
     return Change(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 
 from ccremedy import editors, files
@@ -52,6 +53,7 @@ class Text(Resource):
             files.replace(self.path, data, None if gone else edited, scratch, self.MODE)
 
     def settle(self, value: str | None, scratch: str) -> None:
+        files.finish_swap(self.path, scratch)
         if files.status(scratch, follow=False) is None:
             return
         with self.lock():
@@ -248,7 +250,7 @@ class Setting(Text):
 
     def _is_shared(self) -> bool:
         """Whether running sessions write it too."""
-        return self.path.endswith(("/.claude.json", "/.config.json"))
+        return os.path.basename(self.path) in (".claude.json", ".config.json")
 
     def extract(self, data: bytes) -> str:
         from ccremedy import jsonc

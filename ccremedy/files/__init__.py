@@ -8,8 +8,10 @@ What it promises
 - Nothing that a user or a running program wrote is ever lost: `move` never overwrites, and `replace` swaps the two
   files and looks at what came out; only what we had read is let go.
 
-All system calls go through this module's names `os` and `renameat2`, so that a sweep can stand in their place and
-kill the process, fail the call or record it (tests/sweep.py).
+What differs from system to system is in `linux`, `macos` and `windows` (`posix` is what the first two share): how two
+files are swapped, what beside its bytes belongs to a file, who may look into a folder. All system calls go through the
+names `os` and, on Linux, `renameat2` of these modules, so that a sweep can stand in their place and kill the process,
+fail the call or record it (tests/sweep.py).
 """
 
 from __future__ import annotations
@@ -18,8 +20,23 @@ import contextlib
 import errno
 import os
 import stat
+import sys
 
 from ccremedy.errors import LOCKED, UNSUPPORTED, Drift, Problem, Unreadable
+
+if sys.platform == "win32":
+    from ccremedy.files.windows import Windows, patient
+
+    system = Windows()
+    globals()["os"] = patient(os)  # a virus scanner holds files for moments, at which calls fail
+elif sys.platform == "darwin":
+    from ccremedy.files.macos import Macos
+
+    system = Macos()
+else:
+    from ccremedy.files.linux import Linux
+
+    system = Linux()
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,8 +44,6 @@ if TYPE_CHECKING:
 
 LIMIT = 16 * 2**20  # bytes; no start-up file or npmrc of a person comes near it
 _LARGEST = 256 * 2**20  # what a resource may ask for instead: ~/.claude.json has been seen with 238 MB
-_IMMUTABLE, _APPEND_ONLY = 0x10, 0x20  # linux/fs.h: FS_IMMUTABLE_FL, FS_APPEND_FL
-_COPIED_FLAGS = 0x4 | 0x8 | 0x40 | 0x80 | 0x800000  # compr, sync, nodump, noatime, nocow: a user may set these
 
 
 # ---- reading
@@ -37,7 +52,7 @@ _COPIED_FLAGS = 0x4 | 0x8 | 0x40 | 0x80 | 0x800000  # compr, sync, nodump, noati
 def read(path: str, limit: int = LIMIT) -> bytes | None:
     """The bytes of a regular file; None where there is nothing. Problem for anything else, or beyond `limit` bytes."""
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a FIFO must not make us wait
+        handle = system.open_to_read(path)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
@@ -64,7 +79,7 @@ def read(path: str, limit: int = LIMIT) -> bytes | None:
 def read_start(path: str, size: int) -> bytes:
     """At most the first `size` bytes; empty where there is no regular file, or one that is closed to us."""
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        handle = system.open_to_read(path)
     except OSError as error:
         if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENXIO):
             return b""
@@ -105,14 +120,14 @@ def status(path: str, follow: bool = True) -> os.stat_result | None:
     except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: a NUL byte, which no name can hold
         return None
     except OSError as error:
-        if error.errno == errno.ELOOP:
+        if error.errno in (errno.ELOOP, system.NO_NAME):
             return None
         raise Unreadable(error, where=path) from None
 
 
 def can_write(path: str) -> bool:
     """Whether the kernel would let us create entries in this directory: asked, not guessed from mode bits."""
-    return os.access(path, os.W_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids)
+    return system.can_write(path)
 
 
 def executable(path: str) -> bool:
@@ -127,7 +142,7 @@ def resolve(path: str) -> str:
         if found is None or not stat.S_ISLNK(found.st_mode):
             return path
         try:
-            path = os.path.join(os.path.dirname(path), os.readlink(path))
+            path = os.path.join(os.path.dirname(path), system.without_prefix(os.readlink(path)))
         except OSError as error:
             raise Unreadable(error, where=path) from None
     raise Problem("is a link that leads back to itself", where=path, code=UNSUPPORTED)
@@ -207,17 +222,9 @@ def obstacle(path: str, limit: int = LIMIT) -> str:
             return f"is {kind(found.st_mode)}, not a file"
         if found.st_size > limit:
             return _too_large(found.st_size, limit)
-        if found.st_uid != os.geteuid():
-            return f"belongs to {_owner(found.st_uid)}, not to you"
         if found.st_nlink > 1:
             return f"has {found.st_nlink} hard links, and replacing it would part them"
-        if not found.st_mode & stat.S_IWUSR:
-            return f"is read-only (mode {stat.S_IMODE(found.st_mode):04o})"
-        if _flags(target) & (_IMMUTABLE | _APPEND_ONLY):
-            return "is immutable (chattr +i or +a)"
-        if not os.access(target, os.R_OK):
-            return "cannot be read"
-        return _folder_obstacle(os.path.dirname(target))
+        return system.write_obstacle(target, found) or _folder_obstacle(os.path.dirname(target))
     except Problem as problem:
         return problem.what
 
@@ -227,13 +234,9 @@ def move_obstacle(path: str) -> str:
     found = status(path, follow=False)
     if found is None:
         return ""
-    if found.st_uid != os.geteuid():
-        return f"belongs to {_owner(found.st_uid)}, not to you"
     if stat.S_ISDIR(found.st_mode) and is_mount(path):
         return "is a mount point, which cannot be renamed"
-    if not stat.S_ISLNK(found.st_mode) and _flags(path) & (_IMMUTABLE | _APPEND_ONLY):
-        return "is immutable (chattr +i or +a)"
-    return _folder_obstacle(os.path.dirname(path))
+    return system.move_obstacle(path, found) or _folder_obstacle(os.path.dirname(path))
 
 
 def _creation_obstacle(path: str, target: str) -> str:
@@ -249,9 +252,8 @@ def _creation_obstacle(path: str, target: str) -> str:
 def _folder_obstacle(folder: str) -> str:
     if not can_write(folder):
         return f"cannot be written, because {folder} does not let you create files"
-    if _flags(folder) & (_IMMUTABLE | _APPEND_ONLY):
-        return f"cannot be written, because {folder} is immutable (chattr +i or +a)"
-    return ""
+    why = system.folder_obstacle(folder)
+    return f"cannot be written, because {folder} {why}" if why else ""
 
 
 def indiscretion(folder: str, follow: bool = True) -> tuple[str, str]:
@@ -261,11 +263,17 @@ def indiscretion(folder: str, follow: bool = True) -> tuple[str, str]:
         return "", ""
     if not stat.S_ISDIR(found.st_mode):
         return "is not a directory itself", "Move it away"
-    if found.st_uid != os.geteuid():
-        return "belongs to another user", "Give it back to yourself, or choose another place (XDG_STATE_HOME)"
-    if stat.S_IMODE(found.st_mode) & 0o077:
-        return "is open to other users, so what is in it cannot be trusted", f"Run: chmod 700 {folder}"
-    return "", ""
+    return system.indiscretion(folder, found)
+
+
+def open_to_others(path: str) -> str:
+    """Who beside us and the system may change what is at `path` ('' nobody), as the end of "can be changed by"."""
+    return system.open_to_others(path, os.stat(path))
+
+
+def belongs_to_us(path: str) -> bool:
+    """Whether this user made what is there, as far as the system tells one user from another."""
+    return system.belongs_to_us(path)
 
 
 # ---- writing
@@ -287,7 +295,7 @@ def replace(path: str, before: bytes | None, after: bytes | None, scratch: str, 
         model = _write_scratch(target, after, scratch, mode)
         if read(target, _LARGEST) != before:
             raise Drift("changed while we were working", where=path)
-        swapped = before is not None and renameat2(scratch, target, _EXCHANGE)
+        swapped = before is not None and system.exchange(scratch, target)
     except BaseException as error:
         discard(scratch)
         if isinstance(error, FileNotFoundError) and before is not None:
@@ -343,13 +351,18 @@ def swap_back(path: str, scratch: str) -> None:
 
     Durable when that has been discarded or moved.
     """
-    renameat2(scratch, resolve(path), _EXCHANGE)
+    system.exchange(scratch, resolve(path))
+
+
+def finish_swap(path: str, scratch: str) -> None:
+    """Bring what a crash in the middle of a swap has left to one of the two states that `swap_back` knows."""
+    system.finish_exchange(scratch, resolve(path))
 
 
 def untouched_since_swap(path: str, scratch: str) -> bool:
-    """Whether nobody has written the file since it was swapped with `scratch`: that set the ctime of both."""
+    """Whether nobody has written the file since it was swapped with `scratch`: that set the time of both."""
     mine, other = status(path), status(scratch, follow=False)
-    return mine is not None and other is not None and mine.st_mtime_ns <= other.st_ctime_ns
+    return mine is not None and other is not None and mine.st_mtime_ns <= system.renamed_at(scratch, other)
 
 
 def move(source: str, destination: str) -> None:
@@ -362,19 +375,14 @@ def move(source: str, destination: str) -> None:
 
 def set_mode(path: str, mode: int) -> None:
     """Give the file behind `path` these permission bits; durable when this returns."""
-    handle = os.open(resolve(path), os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
-    try:
-        os.fchmod(handle, mode)
-        os.fsync(handle)
-    finally:
-        _close(handle)
+    system.set_mode(resolve(path), mode)
 
 
 def make_folders(folders: tuple[str, ...], mode: int = 0o777) -> None:
     """Make each directory, outermost first, if it is not there; durable when this returns."""
     for folder in folders:
         try:
-            os.mkdir(folder, mode)
+            system.make_folder(folder, mode)
         except FileExistsError:
             continue
         sync_folder(os.path.dirname(folder))
@@ -406,12 +414,12 @@ def append(path: str, data: bytes, keep: int) -> None:
     `keep` drops what a crash left of an earlier append; a file that this call creates is not durable before its
     directory is synced too.
     """
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | system.AS_IT_IS, 0o600)
     try:
         os.ftruncate(handle, keep)
         os.lseek(handle, 0, os.SEEK_END)
         _write_all(handle, data)
-        os.fsync(handle)
+        system.sync(handle)
     finally:
         os.close(handle)
 
@@ -434,34 +442,11 @@ def discard(path: str) -> None:
 
 
 def sync_folder(folder: str) -> None:
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-_NO_REPLACE, _EXCHANGE = 1, 2  # linux/fs.h: RENAME_NOREPLACE, RENAME_EXCHANGE
-
-
-def renameat2(source: str, destination: str, flag: int) -> bool:
-    """Rename that fails with EEXIST rather than overwrite, or that swaps the two. False where there is none here."""
-    import ctypes  # only apply and undo move anything
-
-    call = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
-    at_cwd = -100
-    if call is None:
-        return False
-    if call(at_cwd, os.fsencode(source), at_cwd, os.fsencode(destination), flag) == 0:
-        return True
-    code = ctypes.get_errno()
-    if code in (errno.EINVAL, errno.ENOSYS):  # a file system or kernel without the flag
-        return False
-    raise OSError(code, os.strerror(code), source, None, destination)
+    system.sync_folder(folder)
 
 
 def _rename_to_free(source: str, destination: str) -> None:
-    if renameat2(source, destination, _NO_REPLACE):
+    if system.rename_to_free(source, destination):
         return
     if os.path.lexists(destination):
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), destination)
@@ -471,7 +456,6 @@ def _rename_to_free(source: str, destination: str) -> None:
 # ---- the lock that Claude Code takes before it writes its state file
 
 _STALE = 10.0  # seconds after which Claude Code itself takes over such a lock (research: reliability-security B.5)
-_OURS = 0o1700  # the sticky bit means nothing on a directory of one user, and says who made it even after a crash
 
 
 @contextlib.contextmanager
@@ -486,7 +470,7 @@ def folder_lock(path: str, patience: float = 15.0) -> Iterator[None]:
     deadline = time.monotonic() + patience
     while True:
         try:
-            os.mkdir(path, _OURS)
+            system.make_lock(path)
             break
         except FileExistsError:
             if _is_ours(path):
@@ -521,7 +505,7 @@ def drop_lock(path: str) -> None:
 
 def _is_ours(lock: str) -> bool:
     found = status(lock, follow=False)
-    return found is not None and stat.S_ISDIR(found.st_mode) and stat.S_IMODE(found.st_mode) == _OURS
+    return found is not None and stat.S_ISDIR(found.st_mode) and system.is_our_lock(found)
 
 
 # ---- a throw-away copy of a configuration directory, for a shell that writes into its own
@@ -562,14 +546,14 @@ def remove_shadow(top: str) -> None:
 def _write_scratch(target: str, data: bytes, scratch: str, mode: int) -> os.stat_result | None:
     """Our version of `target` at `scratch`, with all that is not bytes as it is at `target`, which is returned."""
     model = status(target, follow=False)
-    handle = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    handle = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL | system.AS_IT_IS, 0o600)
     try:
         _write_all(handle, data)
         if model is None:
-            os.fchmod(handle, mode & ~_umask())
+            system.set_new_mode(handle, mode)
         else:
-            _copy_metadata(target, model, handle)
-        os.fsync(handle)
+            system.copy_metadata(target, model, handle)
+        system.sync(handle)
     finally:
         os.close(handle)
     return model
@@ -581,76 +565,10 @@ def _write_all(handle: int, data: bytes) -> None:
         view = view[os.write(handle, view) :]
 
 
-def _copy_metadata(target: str, model: os.stat_result, handle: int) -> None:
-    """Owner, group, mode, extended attributes (with them ACL and security label) and inode flags of `target`."""
-    new = os.fstat(handle)
-    if (new.st_uid, new.st_gid) != (model.st_uid, model.st_gid):
-        os.fchown(handle, model.st_uid, model.st_gid)
-    os.fchmod(handle, stat.S_IMODE(model.st_mode))
-    wanted = {name: os.getxattr(target, name) for name in _attributes(target)}
-    present = {name: os.getxattr(handle, name) for name in _attributes(handle)}
-    for name in present.keys() - wanted.keys():  # a default ACL of the directory, say
-        os.removexattr(handle, name)
-    for name, value in wanted.items():
-        if present.get(name) != value:
-            os.setxattr(handle, name, value)
-    _copy_flags(target, handle)
-
-
-def _attributes(file: str | int) -> list[str]:
-    try:
-        return os.listxattr(file)
-    except OSError as error:
-        if error.errno == errno.ENOTSUP:
-            return []
-        raise
-
-
-def _flags(path: str) -> int:
-    """Inode flags (chattr), 0 where there are none to be had."""
-    import fcntl
-
-    try:
-        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except OSError:
-        return 0
-    try:
-        return int.from_bytes(fcntl.ioctl(handle, 0x80086601, bytes(8))[:4], "little")  # FS_IOC_GETFLAGS
-    except OSError:
-        return 0
-    finally:
-        _close(handle)
-
-
-def _copy_flags(target: str, handle: int) -> None:
-    import fcntl
-
-    wanted = _flags(target) & _COPIED_FLAGS
-    if wanted:
-        # Beside flags that the file system keeps for itself (ext4: extents), which must stay as they are.
-        now = int.from_bytes(fcntl.ioctl(handle, 0x80086601, bytes(8))[:4], "little")
-        fcntl.ioctl(handle, 0x40086602, (now & ~_COPIED_FLAGS | wanted).to_bytes(8, "little"))  # FS_IOC_SETFLAGS
-
-
 def _close(handle: int) -> None:
     """Close what was only read: an error here says nothing about what we have."""
     with contextlib.suppress(OSError):
         os.close(handle)
-
-
-def _umask() -> int:
-    mask = os.umask(0o077)
-    os.umask(mask)
-    return mask
-
-
-def _owner(uid: int) -> str:
-    try:
-        import pwd
-
-        return pwd.getpwuid(uid).pw_name
-    except (ImportError, KeyError):
-        return f"user {uid}"
 
 
 def _too_large(size: int, limit: int) -> str:
