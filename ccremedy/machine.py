@@ -154,9 +154,9 @@ class Adapter:
         """What Claude Code calls the system and namespace in which process numbers mean something; '' if unknown."""
         return ""
 
-    def gone(self, parent: int, running: Mapping[int, Running]) -> bool:
+    def gone(self, process: Running, running: Mapping[int, Running]) -> bool:
         """Whether the parent has ended; `running` is everything that runs, by its number."""
-        return parent == 1
+        return process.parent == 1
 
 
 def _look(machine: Machine, url: str, proxy: Proxy | None, roots: str, no_proxy: str) -> Look:

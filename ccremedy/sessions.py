@@ -94,7 +94,7 @@ def running(machine: Machine) -> list[Session]:
         parent = everything.get(process.parent)
         if kind == "interactive" and parent and _is_host(machine.adapter.details(machine.facts, parent.pid)):
             kind = "worker"
-        lost = machine.adapter.gone(process.parent, everything)
+        lost = machine.adapter.gone(process, everything)
         adopted = lost or (parent is not None and parent.name in known["adopters"])
         found.append(_session(process, details, entry, kind, adopted, _obstacle(process, kind, details, space)))
     return found

@@ -57,6 +57,11 @@ def profiles(machine: Machine) -> list[Profile]:
     return found
 
 
+def bash_files(machine: Machine) -> list[str]:
+    """The files below the home directory that bash, or what they call, may set variables in."""
+    return [machine.path(name) for name in (".profile", *_BASH_LOGIN[:2], ".bashrc", ".bash_aliases")]
+
+
 def _zsh_folder(machine: Machine) -> str:
     """ZDOTDIR, from the environment or as ~/.zshenv sets it."""
     folder = machine.env.get("ZDOTDIR", "")
@@ -78,7 +83,7 @@ def _config_folder(machine: Machine) -> str:
 def start_up_files(machine: Machine) -> list[tuple[str, str]]:
     """Every file that a shell or a desktop of this user may set variables in, with its syntax (see `Assignment`)."""
     zsh, config = _zsh_folder(machine), _config_folder(machine)
-    sh = [machine.path(name) for name in (".profile", *_BASH_LOGIN, ".bashrc", ".bash_aliases", ".zshenv")]
+    sh = [*bash_files(machine), machine.path(".zshenv")]
     sh += [os.path.join(zsh, name) for name in (".zshenv", ".zprofile", ".zshrc", ".zlogin")]
     parts = os.path.join(config, "fish", "conf.d")
     fish = [os.path.join(config, "fish", "config.fish"), *(os.path.join(parts, name) for name in files.names(parts))]

@@ -239,22 +239,24 @@ def serve() -> None:
     import json
     import signal
 
-    alarm = getattr(signal, "setitimer", None)  # should the parent be killed while a call hangs
-    if alarm:
+    def alarm(seconds: float) -> None:
+        """Should the parent be killed while a call hangs; on Windows the job ends us with it."""
+        if sys.platform != "win32":
+            signal.setitimer(signal.ITIMER_REAL, seconds)
+
+    if sys.platform != "win32":
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
     store: tuple[Any, str] | None = None
     for line in sys.stdin.buffer:
         timeout, *request = json.loads(line)
-        if alarm:
-            alarm(signal.ITIMER_REAL, timeout + 1)
+        alarm(timeout + 1)
         try:
             store = store or _open()
             reply: dict[str, object] = {"answer": _answer(*store, *request)}
         except Exception as error:  # noqa: BLE001 - see _as_problem
             problem = _as_problem(error)
             reply = {"problem": (problem.what, problem.where, problem.todo, problem.code)}
-        if alarm:
-            alarm(signal.ITIMER_REAL, 0)
+        alarm(0)
         sys.stdout.buffer.write(json.dumps(reply).encode() + b"\n")
         sys.stdout.buffer.flush()
 
@@ -354,11 +356,10 @@ def _silent(timeout: float) -> Problem:
 
 
 def _leave_no_core() -> None:
-    try:
+    if sys.platform != "win32":
         import resource
-    except ModuleNotFoundError:  # Windows
-        return
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 # ---- the owner-only folder

@@ -6,9 +6,9 @@ import errno
 import os
 import sys
 
-from ccremedy.files.posix import Posix
-
 assert sys.platform == "darwin"
+
+from ccremedy.files.posix import Posix
 
 _NO_REPLACE, _EXCHANGE = 4, 2  # sys/stdio.h: RENAME_EXCL, RENAME_SWAP
 _METADATA = 1 << 0 | 1 << 1 | 1 << 2  # copyfile.h: COPYFILE_ACL, COPYFILE_STAT, COPYFILE_XATTR
