@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -19,6 +20,20 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
+
+# Windows has not got what these modules import, so what imports them cannot even be collected there.
+_FOR_POSIX = re.compile(r"^(?:import|from) (?:fcntl|pexpect|pwd|real|sweep|test_\w+)\b", re.M)
+collect_ignore = [
+    path.name
+    for path in sorted((ROOT / "tests").glob("test_*.py"))
+    if sys.platform == "win32" and _FOR_POSIX.search(path.read_text(encoding="utf-8"))
+]
+
+
+def pytest_report_header() -> list[str]:
+    return [f"not for Windows, and not collected: {', '.join(collect_ignore)}"] if collect_ignore else []
+
+
 _REAL_HOME = os.path.expanduser("~")
 _WATCHED = (
     ".bashrc", ".bash_profile", ".bash_login", ".profile", ".zshenv", ".zshrc", ".zprofile", ".npmrc", ".npm-global",
