@@ -104,7 +104,7 @@ def _claude_reaches(machine: Machine, env: dict[str, str]) -> str:
         return ""
     home = files.shadow("", "claude")
     env = env | {
-        "HOME": home,
+        machine.adapter.home: home,
         "CLAUDE_CONFIG_DIR": f"{home}/claude",
         "ANTHROPIC_API_KEY": "only-to-see-whether-there-is-an-answer",
         "CLAUDE_CODE_MAX_RETRIES": "0",
