@@ -3,6 +3,7 @@
 A change `expects`
     "prints FINGERPRINT"   the command in the setting, run as Claude Code runs it, prints the key of that fingerprint
     "reaches URL"          node, and Claude Code where it is installed, come through to URL with these settings
+    "path FOLDER"          (of an entry of a list in the registry) FOLDER is on the PATH of what is started anew
 """
 
 from __future__ import annotations
@@ -10,8 +11,9 @@ from __future__ import annotations
 import json
 import re
 
-from ccremedy import files, processes
+from ccremedy import editors, files, processes
 from ccremedy.resources.texts import Setting
+from ccremedy.resources.values import Segment
 
 KEYS = ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "CLAUDE_CODE_OAUTH_TOKEN")
 
@@ -25,13 +27,19 @@ if TYPE_CHECKING:
 
 def missed(machine: Machine, change: Change) -> str:
     """The first expectation of the change that does not hold, as the end of a sentence; '' where all do."""
-    if not isinstance(change.resource, Setting):
+    if not isinstance(change.resource, (Setting, Segment)):
         return ""
     for expectation in change.expects:
         kind, _, what = expectation.partition(" ")
-        if why := {"prints": _prints, "reaches": _reaches}[kind](machine, change, what):
+        if why := {"prints": _prints, "reaches": _reaches, "path": _stands_on_path}[kind](machine, change, what):
             return why
     return ""
+
+
+def _stands_on_path(machine: Machine, change: Change, folder: str) -> str:
+    folders = machine.search_path(machine.adapter.new_environment(machine))
+    found = any(editors.same_entry(each, folder) for each in folders)
+    return "" if found else f"{folder} is not on the PATH of what is started anew"
 
 
 def _prints(machine: Machine, change: Change, fingerprint: str) -> str:

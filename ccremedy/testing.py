@@ -3,15 +3,18 @@
 A case is a folder `cases/<remedy>/<what-is-wrong>/` with a `case.json`:
 
     says       one sentence: what this machine shows
-    platform   "linux" or "wsl"
+    platform   "linux", "wsl" or "windows"; where it is another one than ours, it is simulated, with "/" in its paths
     files      path to content; "~/" is the home, "/" the machine's root. Content is text, or an object:
                {"text": …} {"base64": …} {"link": target} {"hard": path} {"folder": true}, and maybe a "mode" ("755")
+               and a "size", up to which NULs follow
     env        added to HOME and PATH; {root} and {home} are filled in, here and in texts
     cwd        the working directory (~)
     options    of the remedy: a list of switches such as "full", or an object where some take values
     network    how far one comes to the API: by proxy ("" for none), the fields of `network.Look`; and maybe "roots",
                words that must be in the authorities added for it to be ok. Without: nothing resolves
-    shells     which shells are installed (["bash"])
+    registry   of Windows: key to values, each [type, text or number], or a text of hex digits for what is none; null
+               for a key that is not there
+    shells     which shells are installed (["bash"]; on Windows none)
     finds      what must be found: [{"id": …, "changes": [path, …], "refused": [path, …]}], [] where all is well
     because    words that the reason must hold where nothing is found
 
@@ -28,10 +31,11 @@ import os
 import shutil
 import stat
 import sys
-from collections.abc import Callable
+import zlib
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from ccremedy import engine, jsonc, registry, shells
+from ccremedy import engine, files, hive, jsonc, registry, shells
 from ccremedy.diagnosis import Diagnosis, diagnose
 from ccremedy.engine import Engine, Result
 from ccremedy.finding import Finding, Remedy
@@ -40,12 +44,27 @@ from ccremedy.machine import Facts, Machine
 from ccremedy.record import dataclass
 from ccremedy.resources import Change
 from ccremedy.resources.texts import Setting, Text, Whole
+from ccremedy.resources.values import Registered, Segment
 
 if TYPE_CHECKING:
     from ccremedy.network import Look, Proxy
 
 CLEAN_PATH = "{root}/usr/local/bin:{root}/usr/bin:{root}/bin"
 WSL_FILES = {"/proc/sys/kernel/osrelease": "5.15.153.1-microsoft-standard-WSL2\n", "/run/WSL": {"folder": True}}
+WINDOWS_ENV = {
+    "USERPROFILE": "{home}",
+    "APPDATA": "{home}/AppData/Roaming",
+    "LOCALAPPDATA": "{home}/AppData/Local",
+    "PROGRAMFILES": "{root}/Program Files",
+    "SYSTEMROOT": "{root}/Windows",
+    "PATHEXT": ".COM;.EXE;.BAT;.CMD",
+    "PATH": "{root}/Windows/System32;{root}/Windows",
+}
+WINDOWS_REGISTRY = {
+    hive.SYSTEM_ENVIRONMENT: {"Path": ["REG_EXPAND_SZ", "%SystemRoot%/System32;%SystemRoot%"]},
+    hive.ENVIRONMENT: {},
+}
+SCRATCH_KEY = rf"{hive.USER}\Software\ccremedy-tests"
 
 
 @dataclass(frozen=True)
@@ -59,24 +78,31 @@ class Case:
         with open(os.path.join(folder, "case.json"), encoding="utf-8") as text:
             facts = json.load(text)
         known = {"says", "platform", "files", "env", "cwd", "options", "network", "shells", "finds", "because"}
+        known |= {"registry"}
         assert facts.keys() <= known, f"{folder}: unknown keys {facts.keys() - known}"
         family, name = os.path.split(folder)
         return cls(name, remedy or registry.remedy(os.path.basename(family)), facts)
 
     def missing_shells(self) -> list[str]:
         """Those of its shells that are not installed here: without them its contract cannot be checked."""
-        return [name for name in self.facts.get("shells", ["bash"]) if not shutil.which(name, path="/bin:/usr/bin")]
+        return [name for name in self._shells() if not shutil.which(name, path="/bin:/usr/bin")]
+
+    def _shells(self) -> list[str]:
+        found: list[str] = self.facts.get("shells", [] if self.facts["platform"] == "windows" else ["bash"])
+        return found
 
     def build(self, root: str) -> Machine:
         """Make this machine's files below `root`, which must be an empty or missing directory."""
-        wsl = self.facts["platform"] == "wsl"
-        home = os.path.join(root, "home", "me")
+        wsl, windows = (self.facts["platform"] == name for name in ("wsl", "windows"))
+        home = os.path.join(root, "Users" if windows else "home", "me")
         mask = os.umask(0o022)  # a machine is not sicker because of whoever builds it
         os.makedirs(home)
         for path, content in ((WSL_FILES if wsl else {}) | self.facts.get("files", {})).items():
             place = os.path.join(home, path[2:]) if path.startswith("~/") else os.path.join(root, path.lstrip("/"))
-            _make(place, content, root, home)
+            _make(os.path.normpath(place), content, root, home, "755" if windows else "")
         os.umask(mask)
+        if windows:
+            return self._windows(root, home)
         cwd = _fill(self.facts.get("cwd", "{home}"), root, home)
         env = {"PATH": CLEAN_PATH, "HOME": "{home}", "USER": "me"} | ({"WSL_DISTRO_NAME": "Debian"} if wsl else {})
         env |= self.facts.get("env", {})
@@ -85,11 +111,30 @@ class Case:
         adapter = registry.adapter(facts)
         assert adapter.name == self.facts["platform"], f"recognised as {adapter.name}"
         installed = adapter.shells(facts)
-        wanted = {name: installed.get(name, f"/usr/bin/{name}") for name in self.facts.get("shells", ["bash"])}
+        wanted = {name: installed.get(name, f"/usr/bin/{name}") for name in self._shells()}
+        return Machine(home, adapter, facts, wanted, self._options(root, home), self._network)
+
+    def _windows(self, root: str, home: str) -> Machine:
+        """The same as Windows has it: its own paths and a scratch key there, and elsewhere a registry in a file."""
+
+        def fill(text: str) -> str:
+            return _fill(text.replace("/", os.sep), root, home)
+
+        hives = scratch_key(root)
+        for key, values in (WINDOWS_REGISTRY | self.facts.get("registry", {})).items():
+            for made in () if values is None else hive.missing_keys(rf"{hives}\{key}"):
+                hive.make_keys((made,))
+            for name, value in (values or {}).items():
+                hive.write(rf"{hives}\{key}", name, _registered(value, fill))
+        env = {name.upper(): fill(value) for name, value in (WINDOWS_ENV | self.facts.get("env", {})).items()}
+        facts = Facts("win32", env, root, fill(self.facts.get("cwd", "{home}")), registry.program(), hives)
+        adapter = registry.adapter(facts)
+        return Machine(home, adapter, facts, adapter.shells(facts), self._options(root, home), self._network)
+
+    def _options(self, root: str, home: str) -> dict[str, bool | str]:
         options = self.facts.get("options", [])
         options = options if isinstance(options, dict) else dict.fromkeys(options, True)
-        chosen = {name: value if value is True else _fill(value, root, home) for name, value in options.items()}
-        return Machine(home, adapter, facts, wanted, chosen, self._network)
+        return {name: value if value is True else _fill(value, root, home) for name, value in options.items()}
 
     def _network(self, machine: Machine, url: str, proxy: Proxy | None, roots: str, no_proxy: str) -> Look:
         from ccremedy.network import Look
@@ -103,7 +148,7 @@ class Case:
         return Look(**fields, chain=tuple(base64.b64decode(each) for each in found.get("chain", ())))
 
 
-def _make(place: str, content: Any, root: str, home: str) -> None:
+def _make(place: str, content: Any, root: str, home: str, mode: str = "") -> None:
     os.makedirs(os.path.dirname(place), exist_ok=True)
     what = content if isinstance(content, dict) else {"text": content}
     if "link" in what:
@@ -117,13 +162,22 @@ def _make(place: str, content: Any, root: str, home: str) -> None:
     else:
         data = base64.b64decode(what["base64"]) if "base64" in what else _fill(what["text"], root, home).encode()
         with open(place, "wb") as out:
-            out.write(data)
-    if "mode" in what:
-        os.chmod(place, int(what["mode"], 8))
+            out.write(data.ljust(what.get("size", 0), b"\0"))
+    if mode := what.get("mode", "" if what.get("folder") else mode):
+        os.chmod(place, int(mode, 8))
 
 
 def _fill(text: str, root: str, home: str) -> str:
     return text.replace("{root}", root).replace("{home}", home)
+
+
+def _registered(value: Any, fill: Callable[[str], str]) -> tuple[int, bytes]:
+    if isinstance(value, str):
+        return 3, bytes.fromhex(value)
+    kind, content = hive.KINDS.index(value[0]), value[1]
+    if isinstance(content, int):
+        return kind, content.to_bytes(4, "little")
+    return kind, bytes.fromhex(value[2]) if len(value) > 2 else hive.as_data(fill(content))
 
 
 def snapshot(top: str) -> dict[str, tuple[Any, ...]]:
@@ -188,7 +242,9 @@ class Rig:
         return Engine(self.machine, self.journal, self.ask)
 
     def tree(self) -> dict[str, tuple[Any, ...]]:
-        return snapshot(self.machine.facts.root)
+        """Its files, and of a real registry what is in its scratch key; a simulated one is a file."""
+        hives = self.machine.facts.hives if sys.platform == "win32" else ""
+        return snapshot(self.machine.facts.root) | ({key: (raw,) for key, raw in _registry(hives)} if hives else {})
 
     def diagnose(self) -> Diagnosis:
         return diagnose(self.machine, [self.case.remedy])
@@ -356,6 +412,25 @@ def an_edit_inside_what_we_own_is_left(case: Case, scratch: str) -> None:
 
 
 @_on_what_can_be_taken_back
+def a_list_that_others_add_to_keeps_what_they_added(case: Case, scratch: str) -> None:
+    rig = Rig.make(case, scratch)
+    found = [change.resource for finding in rig.diagnose().findings for change in finding.changes if not change.refused]
+    lists = [(each.path, each.name) for each in found if isinstance(each, Segment)]
+    before = {place: hive.read(*place) for place in lists}
+    if not lists or not _done(rig.apply()):
+        return
+    for place in lists:
+        kind, data = hive.read(*place) or (2, b"")
+        hive.write(*place, (kind, hive.as_data(f"{hive.as_text(kind, data)};later")))
+    undone = rig.undo()
+    assert not undone.problems, [str(problem) for problem in undone.problems]
+    for place, old in before.items():
+        kind, data = old or (2, b"")
+        text = f"{hive.as_text(kind, data)};later" if data else "later"
+        assert hive.read(*place) == (kind, hive.as_data(text))
+
+
+@_on_what_can_be_taken_back
 def killed_at_any_write_it_recovers(case: Case, scratch: str) -> None:
     """A coarse sweep, for remedies of others; tests/sweep.py kills at every system call."""
     rig = Rig.make(case, scratch, no_shells)
@@ -381,6 +456,7 @@ CLAUSES = (
     undoing_the_undo_mends_again,
     an_edit_made_since_survives_undo,
     an_edit_inside_what_we_own_is_left,
+    a_list_that_others_add_to_keeps_what_they_added,
     killed_at_any_write_it_recovers,
 )
 
@@ -409,8 +485,10 @@ def _done(result: Result) -> list[Change]:
 
 def _short(rig: Rig, change: Change) -> str:
     path = change.resource.path
-    home, root = rig.machine.home, rig.machine.facts.root
-    return "~" + path[len(home) :] if path.startswith(home) else path[len(root) :]
+    home, root, hives = rig.machine.home, rig.machine.facts.root, rig.machine.facts.hives
+    if isinstance(change.resource, Registered):
+        return rf"{path[len(hives) + 1 :]}\{change.resource.name}"
+    return ("~" + path[len(home) :] if path.startswith(home) else path[len(root) :]).replace(os.sep, "/")
 
 
 def _times(rig: Rig) -> dict[str, int]:
@@ -445,4 +523,153 @@ def cases(folder: str) -> list[Case]:
     return found
 
 
-__all__ = ["CLAUSES", "Case", "Rig", "cases", "check", "no_shells", "snapshot"]
+# ---- the registry of Windows, or what stands for it
+
+
+def scratch_key(root: str) -> str:
+    """An empty key that stands for the registry of the machine below `root`; the last one of this name is gone."""
+    key = rf"{SCRATCH_KEY}\{zlib.crc32(os.path.realpath(root).encode()):08x}"
+    if sys.platform == "win32":
+        _remove_key(key)
+    else:
+        if not isinstance(hive.api, FileRegistry):
+            hive.api = FileRegistry()
+        hive.api.begin(key, os.path.join(root, "registry.json"))
+    hive.make_keys(hive.missing_keys(key))
+    return key
+
+
+def _remove_key(key: str) -> None:
+    for name in hive.keys(key):
+        _remove_key(rf"{key}\{name}")
+    if hive.exists(key) and hive.api is not None:
+        hive.api.remove(key)
+
+
+def _registry(key: str) -> Iterator[tuple[str, tuple[int, bytes] | None]]:
+    """Every key below this one, and every value, with its type and bytes."""
+    yield key, None
+    for name in hive.values(key):
+        yield rf"{key}\{name}", hive.read(key, name)
+    for name in hive.keys(key):
+        yield from _registry(rf"{key}\{name}")
+
+
+_Keys = dict[str, dict[str, tuple[int, str]]]  # by its path: a key's values, with their types, and bytes in hex
+
+
+class FileRegistry:
+    """A registry of several machines, each in a JSON file of its own, for systems that have none.
+
+    Names keep their letter case and are found in any; a value is written before this returns, in one step. The file's
+    calls go through the `os` of `files`, so that the sweeps see them.
+    """
+
+    def __init__(self) -> None:
+        self._tops: dict[str, str] = {}  # the key that a file stands for, in upper case
+
+    def begin(self, top: str, path: str) -> None:
+        """Let the key `top` and those in it be kept in the file `path`, which is written anew."""
+        self._tops[top.upper()] = path
+        self._save(path, {top: {}})
+
+    def query(self, key: str, name: str) -> tuple[int, bytes]:
+        values = self._values(key)
+        kind, data = values[_spelling(values, name)]
+        return kind, bytes.fromhex(data)
+
+    def set(self, key: str, name: str, kind: int, data: bytes) -> None:
+        path, keys = self._load(key)
+        values = keys[_spelling(keys, key)]
+        old = next((each for each in values if each.upper() == name.upper()), name)
+        values[old] = (kind, data.hex())
+        self._save(path, keys)
+
+    def delete(self, key: str, name: str) -> None:
+        path, keys = self._load(key)
+        values = keys[_spelling(keys, key)]
+        del values[_spelling(values, name)]
+        self._save(path, keys)
+
+    def create(self, key: str) -> None:
+        path = self._file(key)
+        if not path:
+            return  # above all machines: there for everybody
+        _, keys = self._load(key)
+        known = {each.upper(): each for each in keys}
+        parts = key.split("\\")
+        for count in range(2, len(parts) + 1):
+            each = "\\".join(parts[:count])
+            if self._file(each) and each.upper() not in known:
+                keys[each] = {}
+        self._save(path, keys)
+
+    def remove(self, key: str) -> None:
+        path, keys = self._load(key)
+        if self.names(key)[0]:
+            raise PermissionError(13, "Access is denied", key)
+        del keys[_spelling(keys, key)]
+        self._save(path, keys)
+
+    def names(self, key: str) -> tuple[list[str], list[str]]:
+        if not self._file(key):
+            if any(top.startswith(f"{key.upper()}\\") for top in self._tops):
+                return [], []
+            raise FileNotFoundError(2, "There is no such key", key)
+        _, keys = self._load(key)
+        _spelling(keys, key)
+        below = [each.split("\\") for each in keys if each.upper().startswith(f"{key.upper()}\\")]
+        depth = key.count("\\") + 1
+        return sorted({parts[depth] for parts in below}), sorted(self._values(key))
+
+    def writable(self, key: str) -> bool:
+        self.names(key)
+        return True
+
+    def announce(self) -> None:
+        """Nobody listens."""
+
+    def environment(self) -> dict[str, str]:
+        return {}
+
+    def _values(self, key: str) -> dict[str, tuple[int, str]]:
+        _, keys = self._load(key)
+        return keys[_spelling(keys, key)]
+
+    def _file(self, key: str) -> str:
+        return next((path for top, path in self._tops.items() if f"{key.upper()}\\".startswith(f"{top}\\")), "")
+
+    def _load(self, key: str) -> tuple[str, _Keys]:
+        path = self._file(key)
+        if not path:
+            raise FileNotFoundError(2, "There is no such key", key)
+        with open(path, encoding="ascii") as text:
+            keys: _Keys = json.load(text)
+        return path, keys
+
+    def _save(self, path: str, keys: _Keys) -> None:
+        system, scratch = vars(files)["os"], f"{os.path.dirname(path)}.registry"  # beside the machine: it is no part
+        data = memoryview(json.dumps(keys, sort_keys=True, indent=1).encode("ascii"))
+        handle = system.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        try:
+            while data:
+                data = data[system.write(handle, data) :]
+            system.fsync(handle)
+        finally:
+            system.close(handle)
+        system.rename(scratch, path)
+        for folder in (os.path.dirname(path), os.path.dirname(scratch)):
+            handle = system.open(folder, os.O_RDONLY)
+            system.fsync(handle)
+            system.close(handle)
+
+
+def _spelling(names: Iterable[str], name: str) -> str:
+    """The name as it is spelled here. FileNotFoundError where it is not here."""
+    found = next((each for each in names if each.upper() == name.upper()), None)
+    if found is None:
+        raise FileNotFoundError(2, "There is no such key or value", name)
+    return found
+
+
+__all__ = ["CLAUSES", "Case", "FileRegistry", "Rig", "cases", "check", "no_shells", "scratch_key", "snapshot"]

@@ -88,7 +88,7 @@ class Windows(Adapter):
         by_hand = f"Add {folder} to the Path of your account: Settings, “Edit environment variables for your account”"
         entry = Segment(machine.facts.key(hive.ENVIRONMENT), "Path", folder)
         if folder.lower() not in map(str.lower, machine.search_path(self.new_environment(machine))):
-            yield from want(entry, folder, by_hand=by_hand, expects=(f"path {folder}",))
+            yield from want(entry, folder, by_hand=by_hand, expects=(expect,))
 
     def persist_variables(self, machine: Machine, name: str, values: Mapping[str, str]) -> Iterator[Change]:
         for variable, text in values.items():

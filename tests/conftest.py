@@ -19,6 +19,8 @@ from typing import Any
 
 import pytest
 
+from ccremedy import hive
+
 ROOT = Path(__file__).resolve().parent.parent
 
 # Windows has not got what these modules import, so what imports them cannot even be collected there.
@@ -67,6 +69,14 @@ def _real_home_is_not_touched() -> Iterator[None]:
     yield
     touched = [name for name, entry in _sentinel().items() if entry != before[name]]
     assert not touched, f"this test touched the real home: {touched} in {_REAL_HOME}. Give it a home below tmp_path."
+
+
+@pytest.fixture(autouse=True)
+def _registry_is_of_one_test() -> Iterator[None]:
+    """A case of Windows brings a registry, which the next test must not find."""
+    real = hive.api
+    yield
+    hive.api = real
 
 
 # ---- the command line

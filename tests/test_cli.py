@@ -62,7 +62,10 @@ def test_version_and_help(cli: CommandLine) -> None:
 
 def test_list_names_every_remedy(cli: CommandLine) -> None:
     answer = cli("list")
-    names = ["duplicate-sessions", "key-storage", "npm-prefix", "proxy-ca", "reset-config", "wsl-path"]
+    names = [
+        "duplicate-sessions", "git-bash-path", "install-path", "key-storage", "npm-prefix", "proxy-ca", "ps-policy",
+        "reset-config", "wsl-path",
+    ]  # fmt: skip
     assert [line.split()[0] for line in answer.out.splitlines()] == names
     document = as_json(cli("list", "--json"))
     assert [each["id"] for each in document["remedies"]] == names

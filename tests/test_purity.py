@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 import sweep
 
-from ccremedy import registry
+from ccremedy import registry, testing
 
 ROOT = Path(__file__).resolve().parent.parent
 MODULES = 80  # beyond bare Python
@@ -64,15 +64,25 @@ def started(calls: list[str]) -> list[str]:
     return [call for call in calls if call.startswith("execve") and call.endswith("= 0")][1:]
 
 
-# Not of processes: those of a case are none that the command could see.
-@pytest.fixture(params=[name for name in registry.remedies() if name != "duplicate-sessions"])
+HERE = ("linux", "wsl")  # a case of another platform is none of a machine that the command could see
+
+# Not of processes: those of a case are none either.
+SEEN = [name for name, each in registry.remedies().items() if each.platforms & {*HERE} and name != "duplicate-sessions"]
+
+
+def _case(remedy: str) -> testing.Case:
+    found = (case for case in sweep.cases().values() if case.remedy.id == remedy and case.facts["platform"] in HERE)
+    return next(found)
+
+
+@pytest.fixture(params=SEEN)
 def sick(request: pytest.FixtureRequest, tmp_path: Path) -> Sick:
     if shutil.which("strace") is None:
         pytest.skip("needs strace, to see what the kernel is asked for")
     probe = subprocess.run(["strace", "-qq", "-o", "/dev/null", "true"], capture_output=True)
     if probe.returncode:
         pytest.skip("needs leave to trace processes (ptrace)")
-    case = next(case for case in sweep.cases().values() if case.remedy.id == request.param)
+    case = _case(request.param)
     machine = case.build(str(tmp_path / "root"))
     env = dict(machine.env) | {"PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1", "LANG": "C.UTF-8"}
     env["XDG_STATE_HOME"] = str(tmp_path / "state")
@@ -103,8 +113,7 @@ def test_a_dry_run_asks_the_kernel_for_no_change(sick: Sick) -> None:
 
 
 def _options(sick: Sick) -> list[str]:
-    case = next(case for case in sweep.cases().values() if case.remedy.id == sick.remedy)
-    return list(case.facts.get("options", []))
+    return list(_case(sick.remedy).facts.get("options", []))
 
 
 PLANT = """

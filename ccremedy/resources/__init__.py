@@ -185,7 +185,9 @@ def is_path(value: object) -> bool:
 
 
 def _is_below(path: str, folder: str) -> bool:
-    return path.startswith(folder) and path[len(folder) :][:1] in ("/", "\\")
+    """Whether it is in this directory; of a value's own key, `path`, the registry may have to make that itself."""
+    is_key = path == folder and not os.path.isabs(folder)
+    return is_key or (path.startswith(folder) and path[len(folder) :][:1] in ("/", "\\"))
 
 
 # By name, because most runs need only some of them, and the hot path counts its imports.

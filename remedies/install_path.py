@@ -1,0 +1,115 @@
+"""Let a new terminal find the Claude Code that is installed, and say which one answers, and which one is broken."""
+
+from __future__ import annotations
+
+import re
+
+from ccremedy import Finding, Healthy, Machine, Option, Remedy, files
+from ccremedy.errors import Problem
+
+from . import _installs, _node
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ._installs import Install
+
+SETUP = "https://code.claude.com/docs/en/setup"
+NEW = "Then open a new terminal: one that is open keeps the PATH that it was started with"
+
+
+class InstallPath(Remedy):
+    title = "Let a new terminal find the Claude Code that is installed"
+    symptoms = (
+        "command not found: claude",
+        "'claude' is not recognized as an internal or external command",
+        "The term 'claude' is not recognized as the name of a cmdlet",
+        "Too many levels of symbolic links",
+        "claude native binary not installed",
+    )
+    platforms = frozenset({"linux", "wsl", "macos", "windows"})
+    options = (Option("wsl", "on Windows: ask each distribution of WSL which claude and node answer in it"),)
+
+    def diagnose(self, machine: Machine) -> Iterator[Finding | Healthy]:
+        answering = _installs.on_path(machine, machine.search_path(machine.adapter.new_environment(machine)))
+        found = answering + _installs.elsewhere(machine, answering)
+        winner = next((each for each in answering if not each.passed_over), None)
+        ours = [each for each in found if each.method != _installs.DESKTOP]
+        sound = [each for each in ours if not each.fault]
+        broken = [each for each in ours if each.fault and (each == winner or not sound)]
+        best = next((each for each in sound if each not in answering), *sound[:1]) if sound else None
+        notes = tuple(_notes(machine, [each for each in found if each not in (winner, best, *broken)]))
+        if winner in sound and winner is not None:
+            where = "" if winner.folder in machine.search_path() else ", but not yet in this one"
+            more = [f"there is {best} too"] if best not in (winner, None) else []
+            yield Healthy("; ".join((f"{winner} is what a new terminal starts{where}", *more, *notes)))
+            return
+        if not ours:
+            other = [f"{winner.path} is Claude Desktop, which is another program"] if winner else []
+            yield Healthy("; ".join((f"Claude Code is not installed here. To install it: {SETUP}", *other, *notes)))
+            return
+        if broken:
+            yield Finding(
+                "broken-binary",
+                "Claude Code is installed, but cannot start",
+                tuple(f"{each.path} {each.fault}" for each in broken),
+                (*(f"To have it anew: {_installs.reinstall(machine, each)}" for each in broken), *notes),
+                risk="manual",
+            )
+        if best:
+            yield from _forward(self.id, machine, best, winner, best in answering, notes)
+
+
+def _forward(
+    name: str, machine: Machine, best: Install, winner: Install | None, is_on_path: bool, notes: tuple[str, ...]
+) -> Iterator[Finding | Healthy]:
+    """Let the best of the sound ones be found first."""
+    evidence = (f"{best} is sound", *([f"{winner} comes first"] if winner else []), *notes)
+    if is_on_path:
+        advice = f"Let {best.folder} stand before {winner.folder if winner else 'it'} on PATH, or rename the other one"
+        if winner and winner.method == _installs.DESKTOP:
+            advice = (
+                "Update Claude Desktop (newer ones have another name), or switch its alias off: Settings, Apps, "
+                "Advanced app settings, App execution aliases"
+            )
+        yield Finding("shadowed", "another claude comes first", evidence, (advice,), severity="warning", risk="manual")
+        return
+    for manager in _node.managers(machine):
+        if manager.programs == best.folder and not manager.shims and (where := _mention(machine, manager.name)):
+            yield Healthy(f"{best} is put on PATH by {manager.name}, which {where} loads; open a new terminal")
+            return
+    changes = tuple(machine.persist_path(name, best.folder, f"path {best.folder}"))
+    if not changes:
+        yield Healthy(f"{best.folder}, where {best} is, will be on the PATH of a new terminal; open one")
+        return
+    yield Finding("not-on-path", "a new terminal does not find claude", evidence, (NEW,), changes)
+
+
+def _notes(machine: Machine, others: list[Install]) -> Iterator[str]:
+    """What else there is to know: other ones, an alias, the claude of Windows or of WSL."""
+    for each in others:
+        if each.method == _installs.DESKTOP:
+            yield f"{each.path} is Claude Desktop, which is another program"
+        else:
+            yield f"there is {each} too{f', which {each.fault}' if each.fault else ''}"
+    if where := _mention(machine, r"^[ \t]*(alias[ \t]+claude[= ]|(function[ \t]+)?claude[ \t]*\(\))"):
+        yield f"{where} makes of claude an alias or function, which wins in the shells that read it"
+    if (other := machine.which("claude")) and machine.is_windows(other):
+        yield f"{other} belongs to Windows: see wsl-path"
+    if machine.adapter.name == "windows":
+        from . import _wsl  # only where there may be one
+
+        yield from _wsl.notes(machine)
+
+
+def _mention(machine: Machine, pattern: str) -> str:
+    """The first start-up file in which this stands."""
+    for path, syntax in machine.adapter.start_up_files(machine):
+        try:
+            text = (files.read(path) or b"").decode("utf-8", "replace") if syntax in ("sh", "fish") else ""
+        except Problem:
+            continue
+        if re.search(pattern, text, re.M):
+            return path
+    return ""
