@@ -1,7 +1,7 @@
 r"""Windows: variables live in the registry, and every new program gets the system's, the user's over them.
 
-That of the user's PATH is what ccremedy edits; `cmd`, PowerShell and Git Bash all start from it, so there is no start-up
-file that would have to say it too. The folders of the system come first, whatever a user does.
+That of the user's PATH is what ccremedy edits; `cmd`, PowerShell and Git Bash all start from it, so there is no
+start-up file that would have to say it too. The folders of the system come first, whatever a user does.
 """
 
 from __future__ import annotations

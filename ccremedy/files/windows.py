@@ -42,6 +42,7 @@ _READ, _WRITE, _DELETE, _ADD_FILE, _ADD_FOLDER = 0x80000000, 0x40000000, 0x10000
 _SHARE_ALL, _OPEN_EXISTING, _ALSO_FOLDERS, _NOT_THROUGH_LINKS = 7, 3, 0x02000000, 0x00200000
 _WRITE_THROUGH = 8  # winbase.h: MOVEFILE_WRITE_THROUGH
 _READ_ONLY, _HIDDEN, _OFFLINE, _IN_THE_CLOUD = 0x1, 0x2, 0x1000, 0x400000  # winnt.h: FILE_ATTRIBUTE_…
+_KEPT, _NORMAL = 0x2 | 0x4 | 0x20 | 0x2000, 0x80  # hidden, system, archive, not indexed
 _OWNER, _ACCESS_LIST, _A_FILE = 1, 4, 1  # OWNER_ and DACL_SECURITY_INFORMATION, SE_FILE_OBJECT
 _SINCE_1601 = 116_444_736_000_000_000  # 1970 in hundreds of nanoseconds
 
@@ -57,6 +58,7 @@ _kernel.MoveFileExW.argtypes = [*[ctypes.c_wchar_p] * 2, ctypes.c_ulong]
 _kernel.CreateDirectoryW.argtypes = [ctypes.c_wchar_p, ctypes.c_void_p]
 _kernel.SetFileAttributesW.argtypes = [ctypes.c_wchar_p, ctypes.c_ulong]
 _kernel.GetFileInformationByHandleEx.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p, ctypes.c_ulong]
+_kernel.SetFileInformationByHandle.argtypes = _kernel.GetFileInformationByHandleEx.argtypes
 _advapi.OpenProcessToken.argtypes = [ctypes.c_void_p, ctypes.c_ulong, ctypes.c_void_p]
 _advapi.GetTokenInformation.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p, ctypes.c_ulong, ctypes.c_void_p]
 _advapi.ConvertSidToStringSidW.argtypes = [ctypes.c_void_p, ctypes.c_void_p]
@@ -143,7 +145,13 @@ class Windows:
         """The folder says who may read what is made in it."""
 
     def copy_metadata(self, target: str, model: os.stat_result, handle: int) -> None:
-        """The swap keeps the target's own."""
+        """Hidden and the like; the swap keeps the target's access list and streams."""
+        times = (ctypes.c_longlong * 5)()  # FILE_BASIC_INFO: four times, of which 0 means that it stays; attributes
+        times[4] = model.st_file_attributes & _KEPT or _NORMAL
+        if not _kernel.SetFileInformationByHandle(
+            msvcrt.get_osfhandle(handle), 0, ctypes.byref(times), ctypes.sizeof(times)
+        ):
+            raise _error(target)
 
     def sync(self, handle: int) -> None:
         """What is written through this handle survives a power cut."""
