@@ -1,8 +1,8 @@
 """The registry of Windows: killed at any call of apply and undo, a value is as it was before or as it is to be after.
 
 Runs on Windows, and under Wine (see test_windows_under_wine.py), on a scratch key; the same sweep over the stand-in
-that other systems have is in test_sweeps.py. Most points do not kill the process but make it as good as dead: from there
-on no call of ours is made any more. A sample of them is killed for real, to see that this is the same.
+that other systems have is in test_sweeps.py. Most points do not kill the process but make it as good as dead: from
+there on no call of ours is made any more. A sample of them is killed for real, to see that this is the same.
 """
 
 from __future__ import annotations
