@@ -71,7 +71,8 @@ class Windows(Adapter):
             what = "has a semicolon, a percent sign or a quote in its name, so it cannot stand on PATH"
             raise Problem(what, where=folder, code=UNSUPPORTED)
         for key in self.environment_keys(machine.facts):
-            yield from want(Segment(key, "Path", folder), folder, expects=(expect,))
+            changes = want(Segment(key, "Path", folder), folder, expects=(expect,))
+            yield from (change for change in changes if not change.before)  # it may stand there in another spelling
 
     def persist_variables(self, machine: Machine, name: str, values: Mapping[str, str]) -> Iterator[Change]:
         from ccremedy import Value, hive
