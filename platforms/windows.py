@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-from ccremedy import Adapter, Change, Facts, Machine, Problem, Segment, Value, files, hive, want
+from ccremedy import Adapter, Facts, Machine, Problem, files, want
 from ccremedy.errors import UNSUPPORTED
 from ccremedy.machine import Details, Running
 from ccremedy.shells import bash_files, quote
@@ -16,6 +16,8 @@ from ccremedy.shells import bash_files, quote
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+
+    from ccremedy import Change
 
 # Where only an administrator may write. Not PATH: a folder of the user's, or the working directory, comes before.
 _TRUSTED = {
@@ -71,31 +73,39 @@ class Windows(Adapter):
         return quote("either", word)  # Git Bash may be what runs it
 
     def new_environment(self, machine: Machine) -> Mapping[str, str]:
+        from ccremedy import hive  # here and below: other platforms, which import this module too, need it nowhere
+
         facts = machine.facts
         system, user = facts.key(hive.SYSTEM_ENVIRONMENT), facts.key(hive.ENVIRONMENT)
         return hive.environment(facts.env, system, user)
 
     def environment_keys(self, facts: Facts) -> tuple[str, ...]:
+        from ccremedy import hive
+
         return (facts.key(hive.ENVIRONMENT),)
 
     def persist_path(
         self, machine: Machine, name: str, folder: str, expect: str, behind: Sequence[str] = ()
     ) -> Iterator[Change]:
+        from ccremedy import Segment
+
         for mark, what in ((";", "a semicolon"), ("%", "a percent sign"), ('"', "a quotation mark")):
             if mark in folder:
                 what = f"has {what} in its name, so it cannot stand on PATH"
                 raise Problem(what, where=folder, code=UNSUPPORTED)
         by_hand = f"Add {folder} to the Path of your account: Settings, “Edit environment variables for your account”"
-        entry = Segment(machine.facts.key(hive.ENVIRONMENT), "Path", folder)
-        if folder.lower() not in map(str.lower, machine.search_path(self.new_environment(machine))):
-            yield from want(entry, folder, by_hand=by_hand, expects=(expect,))
+        for key in self.environment_keys(machine.facts):
+            changes = want(Segment(key, "Path", folder), folder, by_hand=by_hand, expects=(expect,))
+            yield from (change for change in changes if not change.before)  # it may stand there in another spelling
 
     def persist_variables(self, machine: Machine, name: str, values: Mapping[str, str]) -> Iterator[Change]:
-        for variable, text in values.items():
-            value = Value(machine.facts.key(hive.ENVIRONMENT), variable)
-            by_hand = f"Set {variable} to {text} in the environment variables of your account"
-            spelled = hive.spelled(1, hive.as_data(text))
-            yield from want(value, spelled, by_hand=by_hand, expects=(f"env {variable}={text}",))
+        from ccremedy import Value, hive
+
+        for key in self.environment_keys(machine.facts):
+            for variable, text in values.items():
+                by_hand = f"Set {variable} to {text} in the environment variables of your account"
+                spelled = hive.spelled(1, hive.as_data(text))
+                yield from want(Value(key, variable), spelled, by_hand=by_hand, expects=(f"env {variable}={text}",))
 
     def start_up_files(self, machine: Machine) -> list[tuple[str, str]]:
         """Git Bash's, in the home directory, and PowerShell's (5.1 and 7), wherever the documents are."""
@@ -131,6 +141,8 @@ def _folder(facts: Facts, name: str, *parts: str) -> str:
 
 def documents_folder(machine: Machine) -> str:
     """Where the documents are: OneDrive and administrators move them."""
+    from ccremedy import hive
+
     key = machine.facts.key(rf"{hive.USER}\Software\Microsoft\Windows\CurrentVersion\Explorer\User Shell Folders")
     moved = hive.expanded(hive.text(key, "Personal"), machine.env)
     return moved if os.path.isabs(moved) else machine.path("Documents")

@@ -86,7 +86,7 @@ def version(machine: Machine, install: Install) -> str:
     """The version, from what lies beside it; '' where nothing tells."""
     if install.method == "native":
         beside = os.path.basename(install.target)
-        return beside if _numbers(beside) else max(_versions(machine), key=_numbers, default="")
+        return beside if numbers(beside) else max(_versions(machine), key=numbers, default="")
     package = _package(install.target)
     data = files.read_start(os.path.join(package, "package.json"), 1 << 16) if package else b""
     found = re.search(rb'"version"\s*:\s*"([0-9.]+)"', data)
@@ -227,13 +227,13 @@ def _folder_of_versions(machine: Machine) -> str:
 
 def _versions(machine: Machine) -> list[str]:
     folder = _folder_of_versions(machine)
-    return [name for name in files.names(folder) if _numbers(name)] if folder else []
+    return [name for name in files.names(folder) if numbers(name)] if folder else []
 
 
 def _sound_version(machine: Machine) -> str:
     """The newest version of the native installer that could start, '' where there is none."""
     folder = _folder_of_versions(machine)
-    for name in sorted(_versions(machine), key=_numbers, reverse=True):
+    for name in sorted(_versions(machine), key=numbers, reverse=True):
         path = os.path.join(folder, name)
         if not _fault(machine, path, path, "native"):
             return path
@@ -248,6 +248,7 @@ def _lost_launcher(machine: Machine) -> Install | None:
     return Install(path, "native", newest, f"is missing, while {newest} is there", passed_over=True)
 
 
-def _numbers(name: str) -> tuple[int, ...]:
+def numbers(name: str) -> tuple[int, ...]:
+    """The version that a file is named after; () where it is named after none."""
     found = re.fullmatch(r"(\d+)\.(\d+)\.(\d+)(-[\w.]+)?(\.exe)?", name)
     return tuple(map(int, found.groups()[:3])) if found else ()

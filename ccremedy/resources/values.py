@@ -9,7 +9,7 @@ from __future__ import annotations
 from ccremedy import editors, hive
 from ccremedy.errors import Drift, Problem
 from ccremedy.record import dataclass
-from ccremedy.resources import Resource
+from ccremedy.resources import Resource, same
 
 
 class Registered(Resource):
@@ -66,7 +66,7 @@ class Value(Registered):
         return f"{hive.KINDS[raw[0]]} {seals.mark(Secret(text))}"
 
     def write(self, now: str | None, value: str | None, scratch: str) -> None:
-        if self.read() != now:
+        if not same(self.read(), now):  # by now its key may have been made, so that it is '' and was None
             raise Drift("changed while we were working", where=str(self))
         hive.write(self.path, self.name, self._unsealed(value) if value else None)
 

@@ -1,0 +1,150 @@
+"""Tell Claude Code on Windows where Git's bash is; versions before 2.1.120 do not start without one.
+
+By itself it looks beside the git that is on PATH and in Program Files. `git-bash.exe` opens a window and is no shell.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+
+from ccremedy import Change, Finding, Healthy, Machine, Remedy, Setting, files, knowledge, settings, want
+
+from . import _installs
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+NAME = "CLAUDE_CODE_GIT_BASH_PATH"
+UPDATE = "Update Claude Code, which needs no Git from 2.1.120 on: npm install -g @anthropic-ai/claude-code@latest"
+INSTALL = "Or install Git for Windows: winget install Git.Git"
+
+
+class GitBashPath(Remedy):
+    title = "Tell Claude Code on Windows where Git's bash is"
+    symptoms = (
+        "Claude Code on Windows requires git-bash",
+        "Claude Code was unable to find CLAUDE_CODE_GIT_BASH_PATH path",
+    )
+    platforms = frozenset({"windows"})
+    unsupported = "this is not Windows"
+
+    def diagnose(self, machine: Machine) -> Iterator[Finding | Healthy]:
+        env = machine.adapter.new_environment(machine)
+        answering = _installs.on_path(machine, machine.search_path(env))
+        installs = answering + _installs.elsewhere(machine, answering)
+        install = next((each for each in installs if each.method != _installs.DESKTOP), None)
+        if install is None:
+            yield Healthy("Claude Code is not installed here")
+            return
+        version = _installs.version(machine, install)
+        gates = {name: _installs.numbers(gate) for name, gate in knowledge.load("version_gates")["gates"].items()}
+        known = _installs.numbers(version)
+        needed = bool(known) and known < gates["git-bash-is-optional"]
+        checked = not known or known < gates["git-bash-path-is-checked"]
+        value, where = _value(machine, env)
+        wrong, bash = _wrong(value), next(_bashes(machine, env), "")
+        what = f"Claude Code {version or 'of an unknown version'} ({install.path})"
+        if value and not wrong:
+            yield Healthy(f"{NAME} leads to a shell that is there: {value} ({where})")
+        elif wrong and not checked:
+            yield Healthy(f"{what} passes over {NAME}, which {wrong} ({where})")
+        elif wrong and (bash or not needed):
+            changes, advice = _corrected(machine, where, bash)
+            yield Finding(
+                "wrong-value",
+                "Claude Code does not start with the shell that it is told of",
+                (f"{NAME} in {where} {wrong}", what),
+                advice,
+                changes,
+                severity="error" if known else "warning",
+                risk="low" if changes else "manual",
+            )
+        elif not needed:
+            yield Healthy(
+                f"{what} needs no Git Bash" if known else f"{what} is told of no shell: nothing is set wrongly"
+            )
+        elif itself := _found_by_itself(machine, env):
+            yield Healthy(f"{what} finds Git's bash by itself: {itself}")
+        else:
+            evidence = [f"{what} needs Git's bash, and looks beside the git on PATH and in Program Files"]
+            evidence += [f"{NAME} in {where} {wrong}"] if wrong else []
+            if bash:
+                changes = tuple(want(_setting(machine), json.dumps(bash)))
+                evidence.append(f"{bash} is there")
+                yield Finding("not-found", "Claude Code does not find Git's bash", tuple(evidence), (), changes)
+            else:
+                title = "Claude Code needs Git's bash, and there is none"
+                yield Finding("no-git-bash", title, tuple(evidence), (UPDATE, INSTALL), risk="manual")
+
+
+def _setting(machine: Machine) -> Setting:
+    return Setting.at(settings.user_file(machine), f"/env/{NAME}")
+
+
+def _value(machine: Machine, env: Mapping[str, str]) -> tuple[str, str]:
+    """What Claude Code is told when it is started anew, and where that is set."""
+    from ccremedy import hive
+
+    for layer in settings.layers(machine):
+        if NAME in layer.env():
+            return layer.env()[NAME], layer.path
+    for key in (*machine.adapter.environment_keys(machine.facts), machine.facts.key(hive.SYSTEM_ENVIRONMENT)):
+        if text := hive.text(key, NAME):
+            return hive.expanded(text, env), key
+    return machine.env.get(NAME, ""), settings.SHELL
+
+
+def _wrong(value: str) -> str:
+    """Why Claude Code does not take it, as the end of a sentence; '' where it does, or where nothing is set."""
+    if value.replace("\\", "/").rpartition("/")[2].lower() not in ("", "bash", "bash.exe", "sh", "sh.exe"):
+        return f"is {value}, and only bash.exe and sh.exe are taken"
+    found = files.status(value) if value else None
+    there = found is not None and not files.is_folder(value)
+    return f"is {value}, which is not there" if value and not there else ""
+
+
+def _corrected(machine: Machine, where: str, bash: str) -> tuple[tuple[Change, ...], tuple[str, ...]]:
+    """The changes after which a wrong value does no harm, and what only a person can do."""
+    from ccremedy import Value, hive
+
+    user = settings.user_file(machine)
+    keys = machine.adapter.environment_keys(machine.facts)
+    if bash and (where in (user, settings.SHELL) or hive.is_key(where)):  # which a setting of the user outranks
+        return tuple(want(_setting(machine), json.dumps(bash))), ()
+    if where == user:
+        return tuple(want(_setting(machine), "", by_hand=f"take {NAME} out")), ()
+    if where in keys:
+        return tuple(want(Value(where, NAME), "", by_hand=f"take {NAME} out")), ()
+    return (), (f"Correct it, or take it out, where it is set: {where}",)
+
+
+def _roots(machine: Machine, env: Mapping[str, str]) -> Iterator[str]:
+    """Where Git for Windows may be installed: what its installer has registered, the usual places, PATH, scoop."""
+    from ccremedy import hive
+
+    for top in (hive.SYSTEM, hive.USER):
+        yield hive.text(machine.facts.key(rf"{top}\SOFTWARE\GitForWindows"), "InstallPath")
+    for place in ("%PROGRAMFILES%/Git", "%PROGRAMFILES(X86)%/Git", "%LOCALAPPDATA%/Programs/Git"):
+        yield hive.expanded(place, env)
+    if git := machine.which("git", machine.search_path(env)):
+        yield os.path.dirname(os.path.dirname(os.path.realpath(git)))
+    yield hive.expanded("%USERPROFILE%/scoop/apps/git/current", env)
+
+
+def _bashes(machine: Machine, env: Mapping[str, str]) -> Iterator[str]:
+    for root in _roots(machine, env):
+        path = os.path.normpath(os.path.join(root, "bin", "bash.exe"))
+        if os.path.isabs(path) and files.executable(path):
+            yield path
+
+
+def _found_by_itself(machine: Machine, env: Mapping[str, str]) -> str:
+    from ccremedy import hive
+
+    places = [hive.expanded(f"%{name}%/Git/cmd/git.exe", env) for name in ("PROGRAMFILES", "PROGRAMFILES(X86)")]
+    git = next((path for path in places if files.executable(path)), "")
+    git = git or machine.which("git", machine.search_path(env))
+    bash = os.path.normpath(os.path.join(git, "..", "..", "bin", "bash.exe")) if git else ""
+    return bash if bash and files.executable(bash) else ""
