@@ -16,6 +16,7 @@ import os
 import re
 
 from ccremedy import files
+from ccremedy.errors import Problem
 from ccremedy.record import dataclass
 
 TYPE_CHECKING = False
@@ -94,7 +95,25 @@ def start_up_files(machine: Machine) -> list[tuple[str, str]]:
 
 
 def quote(shell: str, text: str) -> str:
-    """`text` as one literal word."""
+    """`text` as one literal word, as an argument of a command; Problem where the shell has no spelling for it.
+
+    "cmd"         for a program that splits its command line by Microsoft's rules, as typed behind `cmd /d /s /c` or at
+                  the prompt, where % has no escape. Not for batch files, which drop what %…% does not know, nor where
+                  delayed expansion (`cmd /v:on`) has been switched on: then ! has a meaning within quotes. cmd takes
+                  8,191 characters a line.
+    "powershell"  what PowerShell itself sees. Windows PowerShell 5.1 loses a " in what it hands to another program,
+                  and reads a file without BOM in the ANSI code page.
+    "either"      the same for cmd and for a POSIX shell, and for Git Bash, which rewrites what looks like a path of its
+                  own. The backslashes of a whole path become slashes, which Windows takes as well.
+    """
+    if "\0" in text and shell in _WINDOWS:
+        raise Problem("holds a NUL, which ends every command line of Windows")
+    if shell == "cmd":
+        return _quote_for_cmd(text)
+    if shell == "powershell":
+        return "'" + re.sub("['‘’‚‛]", r"\g<0>\g<0>", text) + "'"  # each of these ends its single quotes
+    if shell == "either":
+        return _quote_for_either(text)
     if shell == "fish":
         return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
     word = "'" + text.replace("'", "'\\''") + "'"
@@ -103,10 +122,59 @@ def quote(shell: str, text: str) -> str:
     return word
 
 
+_WINDOWS = ("cmd", "powershell", "either")
+
+
+def _quote_for_cmd(text: str) -> str:
+    """In double quotes; with a caret before each of them where there is something in it that they do not protect.
+
+    cmd looks for %NAME% and %NAME:…% before anything else, in quotes or not. So the program's quotes end before each %
+    and begin anew behind it, and no variable has a name that begins with a caret and a quote. A quote in the text would
+    end cmd's quotes but not the program's; therefore to cmd there are none then.
+    """
+    if "\n" in text or "\r" in text:
+        raise Problem("holds a line end, where every command of cmd ends")
+    # To the program a backslash is one, but for those before a quote, and it ends its quotes at the same places.
+    escaped = re.sub(r'(\\*)"', r'\1\1\\"', text)
+    word = "%".join('"' + re.sub(r"(\\+)\Z", r"\1\1", piece) + '"' for piece in escaped.split("%"))
+    return re.sub(r"[^\w./:\\-]", r"^\g<0>", word, flags=re.A) if '"' in text or "%" in text else word
+
+
+def _quote_for_either(text: str) -> str:
+    if "\n" in text or "\r" in text:
+        raise Problem("holds a line end, where every command of cmd ends")
+    if is_path := re.match(r"[A-Za-z]:[\\/]|[\\/]{2}[^\\/]", text):
+        text = text.replace("\\", "/")
+    if found := re.search(r'["$`%!]|\\(?=\\|\Z)', text):
+        raise Problem(f"holds {found[0]}, which cmd and a POSIX shell have no common spelling for")
+    # By what it begins with, or behind what separates paths in a list or an option from its value.
+    if re.search(r"[=:;,]/" if is_path else r"^(?:[^\w.]*|-\w+)/|[=:;,]/", text[2:] if is_path else text):
+        raise Problem("holds what looks like a path of Git Bash, which would make one of Windows of it")
+    return f'"{text}"'
+
+
 def export(shell: str, name: str, value: str) -> str:
-    """The line that gives a variable this value, here and in all that is started from here."""
-    lead = {"fish": "set -gx {} {}", "tcsh": "setenv {} {}"}.get(shell, "export {}={}")
+    """The line that gives a variable this value, here and in all that is started from here.
+
+    cmd has none for an empty value: `set "NAME="` takes the variable away.
+    """
+    if shell == "cmd":
+        return _set(name, value) + "\n"
+    lead = {"fish": "set -gx {} {}", "tcsh": "setenv {} {}", "powershell": "$env:{} = {}"}.get(shell, "export {}={}")
     return lead.format(name, quote(shell, value)) + "\n"
+
+
+def _set(name: str, value: str) -> str:
+    """`set "NAME=VALUE"`, which takes what stands between the first quote and the last.
+
+    A % can have no quote behind it there, nor a quote in the value be told from one of cmd's. With one of them each
+    character has a caret instead, so that what stands behind a % is no variable's name.
+    """
+    if not value or re.search(r"[\0\r\n]", value):
+        raise Problem("holds a NUL or a line end" if value else "is empty, which a variable of cmd cannot be")
+    if "%" in value or '"' in value:
+        return f"set {name}=" + "".join(f"^{character}" for character in value)
+    return f'set "{name}={value}"'
 
 
 def prepend(shell: str, folder: str, below: Sequence[str] = (), behind: Sequence[str] = ()) -> str:
