@@ -3,7 +3,7 @@
 A case is a folder `cases/<remedy>/<what-is-wrong>/` with a `case.json`:
 
     says       one sentence: what this machine shows
-    platform   "linux" or "wsl"
+    platform   "linux", "wsl" or "macos"
     files      path to content; "~/" is the home, "/" the machine's root. Content is text, or an object:
                {"text": …} {"base64": …} {"link": target} {"hard": path} {"folder": true}, and maybe a "mode" ("755")
     env        added to HOME and PATH; {root} and {home} are filled in, here and in texts
@@ -14,6 +14,9 @@ A case is a folder `cases/<remedy>/<what-is-wrong>/` with a `case.json`:
     shells     which shells are installed (["bash"])
     finds      what must be found: [{"id": …, "changes": [path, …], "refused": [path, …]}], [] where all is well
     because    words that the reason must hold where nothing is found
+    processes  what runs, where the platform's own would be asked: a list of objects, with the fields of `Running` and
+               `Details` that matter ({"pid": 42, "name": "claude", "program": …}), `age` in seconds; in texts of files
+               {before:SECONDS} is then a time so long ago, in milliseconds
 
 The machine is real: files in a scratch root, the same code as anywhere, real shells. `check` runs the whole contract;
 a remedy of another package is tested by `check(Case.load(folder, MyRemedy()), scratch)`.
@@ -25,9 +28,12 @@ import base64
 import functools
 import json
 import os
+import re
 import shutil
 import stat
-from collections.abc import Callable
+import sys
+import time
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from ccremedy import engine, jsonc, registry, shells
@@ -35,7 +41,7 @@ from ccremedy.diagnosis import Diagnosis, diagnose
 from ccremedy.engine import Engine, Result
 from ccremedy.finding import Finding, Remedy
 from ccremedy.journal import Journal, find
-from ccremedy.machine import Facts, Machine
+from ccremedy.machine import Adapter, Details, Facts, Machine, Running
 from ccremedy.record import dataclass
 from ccremedy.resources import Change
 from ccremedy.resources.texts import Setting, Text, Whole
@@ -44,6 +50,8 @@ if TYPE_CHECKING:
     from ccremedy.network import Look, Proxy
 
 CLEAN_PATH = "{root}/usr/local/bin:{root}/usr/bin:{root}/bin"
+_BEGUN = time.time()  # the same for each machine of a case
+SYSTEMS = {"linux": "linux", "wsl": "linux", "macos": "darwin"}  # platform: what Python calls its system
 WSL_FILES = {"/proc/sys/kernel/osrelease": "5.15.153.1-microsoft-standard-WSL2\n", "/run/WSL": {"folder": True}}
 
 
@@ -57,10 +65,16 @@ class Case:
     def load(cls, folder: str, remedy: Remedy | None = None) -> Case:
         with open(os.path.join(folder, "case.json"), encoding="utf-8") as text:
             facts = json.load(text)
-        known = {"says", "platform", "files", "env", "cwd", "options", "network", "shells", "finds", "because"}
+        known = {"says", "platform", "files", "env", "cwd", "options", "network", "shells", "finds", "because",
+                 "processes"}  # fmt: skip
         assert facts.keys() <= known, f"{folder}: unknown keys {facts.keys() - known}"
         family, name = os.path.split(folder)
         return cls(name, remedy or registry.remedy(os.path.basename(family)), facts)
+
+    @property
+    def simulated(self) -> bool:
+        """Whether its system is another than the one that we run on."""
+        return SYSTEMS[self.facts["platform"]] != sys.platform
 
     def missing_shells(self) -> list[str]:
         """Those of its shells that are not installed here: without them its contract cannot be checked."""
@@ -69,7 +83,7 @@ class Case:
     def build(self, root: str) -> Machine:
         """Make this machine's files below `root`, which must be an empty or missing directory."""
         wsl = self.facts["platform"] == "wsl"
-        home = os.path.join(root, "home", "me")
+        home = os.path.join(root, "Users" if self.facts["platform"] == "macos" else "home", "me")
         mask = os.umask(0o022)  # a machine is not sicker because of whoever builds it
         os.makedirs(home)
         for path, content in ((WSL_FILES if wsl else {}) | self.facts.get("files", {})).items():
@@ -80,8 +94,10 @@ class Case:
         env = {"PATH": CLEAN_PATH, "HOME": "{home}", "USER": "me"} | ({"WSL_DISTRO_NAME": "Debian"} if wsl else {})
         env |= self.facts.get("env", {})
         values = {name: _fill(value, root, home) for name, value in env.items()}
-        facts = Facts("linux", values, root, cwd, registry.program())
+        facts = Facts(SYSTEMS[self.facts["platform"]], values, root, cwd, registry.program())
         adapter = registry.adapter(facts)
+        if self.facts["platform"] == "macos":
+            _let_run(adapter, self.facts.get("processes", []), root, home)
         assert adapter.name == self.facts["platform"], f"recognised as {adapter.name}"
         installed = adapter.shells(facts)
         wanted = {name: installed.get(name, f"/usr/bin/{name}") for name in self.facts.get("shells", ["bash"])}
@@ -100,6 +116,27 @@ class Case:
             return Look("http", ok=True, status=404)
         fields = {name: value for name, value in found.items() if name not in ("roots", "chain")}
         return Look(**fields, chain=tuple(base64.b64decode(each) for each in found.get("chain", ())))
+
+
+def _let_run(adapter: Adapter, listed: list[dict[str, Any]], root: str, home: str) -> None:
+    """Give the adapter these processes: there is no folder below the root that could hold them."""
+    text = json.dumps(listed)
+    told = {each["pid"]: each for each in json.loads(_fill(text, json.dumps(root)[1:-1], json.dumps(home)[1:-1]))}
+    nothing = {"start": "1.00", "name": "", "parent": 1, "terminal": "", "cpu": 0.0, "age": 0.0}
+    less = {"ours": True, "program": "", "arguments": (), "env": {}, "folder": "", "space": ""}
+
+    def processes(facts: Facts) -> Iterator[Running]:
+        passed = {"age": time.time() - _BEGUN}
+        for each in told.values():
+            fields = {name: each.get(name, value) + passed.get(name, type(value)()) for name, value in nothing.items()}
+            yield Running(each["pid"], **fields)
+
+    def details(facts: Facts, pid: int) -> Details:
+        found = told.get(pid, {"ours": False})
+        fields = {name: found.get(name, value) for name, value in less.items()}
+        return Details(**fields | {"arguments": tuple(fields["arguments"])})
+
+    vars(adapter).update(processes=processes, details=details)
 
 
 def _make(place: str, content: Any, root: str, home: str) -> None:
@@ -122,6 +159,7 @@ def _make(place: str, content: Any, root: str, home: str) -> None:
 
 
 def _fill(text: str, root: str, home: str) -> str:
+    text = re.sub(r"\{before:(\d+)\}", lambda ago: str(int((_BEGUN - int(ago[1])) * 1000)), text)
     return text.replace("{root}", root).replace("{home}", home)
 
 
