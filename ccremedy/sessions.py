@@ -157,13 +157,32 @@ def _fits(machine: Machine, entry: Mapping[str, Any], process: Running, details:
 def _started_with(entry: Mapping[str, Any], process: Running, adapter: Adapter) -> bool | None:
     """Whether the entry is of the process that has its number now; None where that cannot be told.
 
-    Where nobody knows how Claude Code writes a start, an entry from before the process was started is an earlier one's.
+    Where the kernel's own measure is not what Claude Code writes, the times have to agree: an entry from before the
+    process was started is an earlier one's.
     """
     if adapter.knows_starts:
         start = entry.get("procStart")
         return str(start) == process.start if start else None
-    registered = _time(entry, "startedAt")
-    return registered > time.time() - process.age - _SLACK if registered and process.age else None
+    said, registered = _spelled(_text(entry, "procStart")), _time(entry, "startedAt")
+    if not process.age or not (said or registered):
+        return None
+    started = time.time() - process.age
+    if min(filter(None, (said, registered))) < started - _SLACK:
+        return False
+    return None if said > started + _SLACK else True
+
+
+def _spelled(start: str) -> float:
+    """A start as `LC_ALL=C TZ=UTC ps -o lstart=` tells it, which is what macOS' Claude Code is said to write.
+
+    0 where it is nothing of that kind. (github.com/realiti4/claude-swap, pull request 299)
+    """
+    from calendar import timegm
+
+    try:
+        return timegm(time.strptime(start, "%a %b %d %H:%M:%S %Y")) if start else 0.0
+    except ValueError:
+        return 0.0
 
 
 def _text(entry: Mapping[str, Any], key: str) -> str:

@@ -72,7 +72,7 @@ def sick(request: pytest.FixtureRequest, tmp_path: Path) -> Sick:
     probe = subprocess.run(["strace", "-qq", "-o", "/dev/null", "true"], capture_output=True)
     if probe.returncode:
         pytest.skip("needs leave to trace processes (ptrace)")
-    case = next(case for case in sweep.cases().values() if case.remedy.id == request.param)
+    case = next(case for case in sweep.cases().values() if case.remedy.id == request.param and not case.simulated)
     machine = case.build(str(tmp_path / "root"))
     env = dict(machine.env) | {"PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1", "LANG": "C.UTF-8"}
     env["XDG_STATE_HOME"] = str(tmp_path / "state")
@@ -103,7 +103,7 @@ def test_a_dry_run_asks_the_kernel_for_no_change(sick: Sick) -> None:
 
 
 def _options(sick: Sick) -> list[str]:
-    case = next(case for case in sweep.cases().values() if case.remedy.id == sick.remedy)
+    case = next(case for case in sweep.cases().values() if case.remedy.id == sick.remedy and not case.simulated)
     return list(case.facts.get("options", []))
 
 
