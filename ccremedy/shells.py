@@ -213,7 +213,6 @@ _READERS = {
     ("zsh", "interactive"): ("interactive", "login and interactive"),
     ("fish", "all"): ("login", "interactive", "plain"),
 }
-_STANDARD = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
 _EXTRA = ("/usr/games", "/usr/local/games", "/snap/bin", "/usr/lib/wsl/lib")
 _VOLATILE = {"_", "SHLVL", "PWD", "OLDPWD", "RANDOM", "SECONDS", "EPOCHSECONDS", "EPOCHREALTIME", "SSH_AGENT_PID"}
 _REDIRECTED = ("XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME", "XDG_STATE_HOME")
@@ -255,7 +254,7 @@ def _ask(machine: Machine, shell: str, mode: str, timeout: float, cancelled: Eve
         env |= dict.fromkeys(_REDIRECTED, data) | {"XDG_CONFIG_HOME": config}
     token = f"ccremedy-{os.getpid()}"
     # With an end of its own, because a program that a start-up file leaves running keeps our pipe open.
-    script = f"printf '\\0{token}\\0'; /usr/bin/env -0; printf '\\0{token}-end\\0'"
+    script = f"printf '\\0{token}\\0'; {machine.adapter.list_environment}; printf '\\0{token}-end\\0'"
     try:
         command = [machine.shells[shell], MODES[shell][mode], script]
         outcome = processes.run(command, env, timeout, machine.home, cancelled)
@@ -284,7 +283,7 @@ def _clean_environment(machine: Machine, shell: str) -> dict[str, str]:
     kept = ("USER", "LOGNAME", "LANG", "LC_ALL", "LC_CTYPE", "ZDOTDIR", "XDG_CONFIG_HOME", "XDG_RUNTIME_DIR")
     env = {name: value for name, value in machine.env.items() if name in kept or name.startswith("WSL")}
     current = machine.search_path()
-    path = [*_STANDARD, *(each for each in current if each in _EXTRA or machine.is_windows(each))]
+    path = [*machine.adapter.new_path, *(each for each in current if each in _EXTRA or machine.is_windows(each))]
     return env | {"HOME": machine.home, "SHELL": machine.shells[shell], "TERM": "xterm", "PATH": ":".join(path)}
 
 
@@ -296,6 +295,7 @@ def prove(
     `expects` of a change is a list of
         "path FOLDER"     FOLDER stands on PATH
         "linux PROGRAM"   PROGRAM is found, and not on a drive of Windows
+        "ahead FOLDER:OTHER…"  FOLDER stands on PATH before each of the others
         "env NAME=VALUE"  the variable has this value
     and beside PATH, which may only gain folders, no variable may have changed in any start of that shell. `again` is
     a second look after the change: what differs between the two (a time, a session's name) changes by itself.
@@ -358,6 +358,11 @@ def _missed(machine: Machine, expectation: str, env: dict[str, str]) -> str:
     path = [folder for folder in env.get("PATH", "").split(":") if os.path.isabs(folder)]
     if kind == "path":
         return "" if what in path else f"{what} is not on PATH"
+    if kind == "ahead":
+        folder, *others = what.split(":")
+        before = path[: path.index(folder)] if folder in path else path
+        first = next((each for each in before if each in others), "")
+        return f"{first} is still before {folder} on PATH" if first else ""
     found = machine.which(what, path)
     if not found:
         return f"{what} is not found"

@@ -216,7 +216,7 @@ def test_processes_are_read_from_proc(tmp_path: Path) -> None:
 # ---- not yet
 
 
-@pytest.mark.parametrize("system", ["darwin", "win32"])
+@pytest.mark.parametrize("system", ["win32"])
 @pytest.mark.parametrize("words", [["diagnose"], ["apply", "--all", "--yes"], ["diagnose", "--json"], []], ids=" ".join)
 def test_what_is_not_supported_yet_is_said_with_code_6(system: str, words: list[str], tmp_path: Path) -> None:
     """A process of its own that takes itself for another system."""
