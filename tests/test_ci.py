@@ -5,7 +5,6 @@ It has never been run there; what can be held here is that it parses, and that i
 
 from __future__ import annotations
 
-import ast
 import re
 from pathlib import Path
 from typing import Any
@@ -73,28 +72,3 @@ def test_an_action_is_pinned_and_leaves_no_key_behind(job: str, step: dict[str, 
     if action.startswith("actions/checkout@"):
         assert step["with"] == {"persist-credentials": False}
     assert step.get("with", {}).get("cache", "pip") == "pip", "an environment in the cache could be anybody's"
-
-
-def test_what_windows_cannot_import_is_not_collected_there() -> None:
-    """conftest.py tells by the first words of a line; here it is told by what is really imported, by way of others."""
-    files = {path.stem: path for path in (ROOT / "tests").glob("*.py")} | {"real": ROOT / "tests" / "real" / "fetch.py"}
-    reached = {name: _imports(path) for name, path in files.items()}
-    bad = {"fcntl", "pexpect", "pty", "pwd", "resource", "termios"}
-    while more := {name for name, wants in reached.items() if wants & bad} - bad:
-        bad |= more
-    pattern = re.search(r'_FOR_POSIX = re\.compile\(r"(.+)", re\.M\)', files["conftest"].read_text(encoding="utf-8"))
-    assert pattern is not None
-    ignored = {name for name, path in files.items() if re.search(pattern[1], path.read_text(encoding="utf-8"), re.M)}
-    assert {name for name in bad & files.keys() if name.startswith("test_")} <= ignored
-    assert "test_contract" not in ignored
-
-
-def _imports(path: Path) -> set[str]:
-    """The modules that importing this one imports at once."""
-    found: set[str] = set()
-    for node in ast.parse(path.read_text(encoding="utf-8")).body:
-        if isinstance(node, ast.Import):
-            found |= {each.name.partition(".")[0] for each in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            found.add(node.module.partition(".")[0])
-    return found
