@@ -696,7 +696,9 @@ class FileRegistry:
     def _save(self, path: str, keys: _Keys) -> None:
         system, scratch = vars(files)["os"], f"{os.path.dirname(path)}.registry"  # beside the machine: it is no part
         data = memoryview(json.dumps(keys, sort_keys=True, indent=1).encode("ascii"))
-        handle = system.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        if os.path.lexists(scratch):  # left by a kill
+            system.unlink(scratch)
+        handle = system.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         try:
             while data:
                 data = data[system.write(handle, data) :]

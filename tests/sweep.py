@@ -1094,7 +1094,7 @@ class History:
                         durable.do(effect)
                 pending, synced = left, still
             elif isinstance(event, Kept):
-                low, high = (high, high) if event.done else (low, high + 1)
+                low, high = (high, high) if event.done else (low, low + 1)  # an earlier one may not have come to it
 
 
 def _choices(count: int, rng: random.Random, data: list[bool]) -> Iterator[tuple[set[int], float]]:
