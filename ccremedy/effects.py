@@ -87,6 +87,8 @@ def _reaches(machine: Machine, change: Change, url: str) -> str:
     bundles = network.system_bundles(machine.system, machine.env)
     if bundles and url.startswith("https:"):  # node does not ask the system's authorities, Claude Code does
         env.setdefault("NODE_EXTRA_CA_CERTS", bundles[0])
+    if machine.adapter.has_keychain:  # which is no file; since 22.15 node asks it where it is told to
+        env.setdefault("NODE_USE_SYSTEM_CA", "1")
     if (node := machine.which("node")) and url.startswith("https:"):
         proxy = next((env[name] for name in settings.PROXY_NAMES if env.get(name)), "")
         direct = network.bypasses(url, ",".join((env.get("no_proxy", ""), env.get("NO_PROXY", ""))))

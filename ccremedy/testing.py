@@ -178,18 +178,21 @@ def snapshot(top: str) -> dict[str, tuple[Any, ...]]:
                     content = data.read()
             else:
                 content = ""
-            attributes = {name: os.getxattr(path, name, follow_symlinks=False) for name in _attributes(path)}
+            attributes = _attributes(path)
             mode = stat.S_IMODE(entry.st_mode)
             links = entry.st_nlink if not stat.S_ISDIR(kind) else 0
             found[os.path.relpath(path, top)] = (kind, mode, entry.st_uid, entry.st_gid, links, content, attributes)
     return found
 
 
-def _attributes(path: str) -> list[str]:
+def _attributes(path: str) -> dict[str, bytes]:
+    if sys.platform != "linux":
+        return {}
     try:
-        return os.listxattr(path, follow_symlinks=False)
-    except (OSError, AttributeError):
-        return []
+        names = os.listxattr(path, follow_symlinks=False)
+    except OSError:
+        return {}
+    return {name: os.getxattr(path, name, follow_symlinks=False) for name in names}
 
 
 def no_shells(machine: Machine, names: Any, timeout: float) -> shells.Answers:

@@ -517,6 +517,7 @@ ALLOWED = {
     "ccremedy/files/__init__.py": "every touch of the file system",
     "ccremedy/files/posix.py": "the same, as Linux and macOS do it",
     "ccremedy/files/linux.py": "and only Linux",
+    "ccremedy/files/macos.py": "and only macOS",
     "ccremedy/processes.py": "every process",
     "ccremedy/network.py": "every connection",
     "ccremedy/testing.py": "makes the sick machines of the tests",

@@ -121,6 +121,18 @@ def test_simulated_the_bundle_of_the_native_installer_is_claude_code(
     assert mac().which("claude", [str(program(bundle).parent)]) == str(bundle)
 
 
+def test_simulated_the_home_directory_is_known_under_another_spelling(
+    mac: Callable[..., Machine], tmp_path: Path
+) -> None:
+    """A link stands for a disk that takes no notice of letter case."""
+    (tmp_path / "users").symlink_to(tmp_path / "Users")
+    with pytest.raises(Problem, match="holds your whole home directory"):
+        mac(CLAUDE_CONFIG_DIR=f"{tmp_path}/users/me").claude_folder()
+    (tmp_path / "Users/me/own").mkdir()
+    for fine in ("users/me/own", "users/me/not-there-yet"):
+        assert mac(CLAUDE_CONFIG_DIR=f"{tmp_path}/{fine}").claude_folder() == f"{tmp_path}/{fine}"
+
+
 # ---- agents of launchd
 
 KEY = "sk-ant-api03-0123456789abcdefghijklmnopqrstuvwxyz-AA"
