@@ -90,6 +90,7 @@ class Adapter:
     editor = "linux"  # what VS Code calls this platform in the names of its settings
     managed = "/etc/claude-code"  # where an administrator puts settings of Claude Code
     has_modes = True  # whether permission bits say who may read a file
+    has_keychain = False  # whether certificate authorities are kept where no file has them
     knows_starts = True  # whether `Running.start` is what Claude Code writes as `procStart`
     new_path: tuple[str, ...] = (  # what a new terminal has on PATH before any start-up file
         "/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin",
@@ -275,7 +276,8 @@ class Machine:
             (self.home, "holds your whole home directory"),
             (self.adapter.state_folder(self.facts), "holds ccremedy's own journal"),
         ):
-            if folder in files.walk_up(inside):
+            above = files.walk_up(inside)
+            if any(files.same(folder, each) for each in above) if configured else folder in above:
                 todo = "Set CLAUDE_CONFIG_DIR to a directory of its own"
                 raise Problem(what, where=folder, todo=todo, code=UNSUPPORTED)
         return folder

@@ -202,8 +202,8 @@ def _time_limit(timeout: float) -> Iterator[None]:
 
 def _open_here(env: Mapping[str, str]) -> tuple[Any, str]:
     """The store, with nothing taken from where the child would not look either."""
-    kept = tuple(os.path.join(prefix, "") for prefix in (sys.prefix, sys.base_prefix))
-    sys.path[:] = [_PARENT, *(folder for folder in sys.path if folder.startswith(kept))]
+    prefixes = {os.path.normcase(prefix) for prefix in (sys.prefix, sys.base_prefix)}
+    sys.path[:] = [_PARENT, *(each for each in sys.path if prefixes & set(files.walk_up(os.path.normcase(each))))]
     passed_on = _passed_on(env)  # before the clearing: `env` may well be os.environ
     os.environ.clear()
     os.environ.update(passed_on)

@@ -35,10 +35,17 @@ def given(machine: Machine, name: str) -> Iterator[tuple[str, str]]:
 def _agents(machine: Machine, mark: bytes) -> Iterator[tuple[str, dict[str, object]]]:
     """The agents in whose files these bytes stand. ASCII stands in both kinds of property list as it is."""
     for folder in (machine.path("Library", "LaunchAgents"), machine.system("/Library/LaunchAgents")):
-        for name in files.names(folder):
+        for name in _names(folder):
             path = os.path.join(folder, name)
             if name.endswith(".plist") and mark in (data := _read(path)):
                 yield path, _parsed(data)
+
+
+def _names(folder: str) -> list[str]:
+    try:
+        return files.names(folder)
+    except Problem:  # closed to us, so nothing of it is seen
+        return []
 
 
 def _read(path: str) -> bytes:

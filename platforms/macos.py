@@ -27,19 +27,24 @@ _STAND_INS = {"git": "/Library/Developer/CommandLineTools/usr/bin"}
 # path_helper, which /etc/zprofile and /etc/profile run, puts these ahead of what a login shell has inherited: below
 # tmux, say, whose windows are login shells again.
 _MOVED_AHEAD = ("/usr/local/bin", "/usr/bin")
+# env knows -0 since macOS 13 only, and this Python is here, unless it is packed into ccremedy.
+_PYTHON = "" if getattr(sys, "frozen", False) else sys.executable
+_LIST_ENVIRONMENT = (
+    f"{quote('sh', _PYTHON)} -I -S -c 'import os, sys; sys.stdout.buffer.write("
+    'b"".join(name + b"=" + value + bytes(1) for name, value in os.environb.items()))\''
+    if _PYTHON
+    else _posix.Posix.list_environment
+)
 
 
 class Macos(_posix.Posix):
     name = "macos"
     editor = "osx"
     managed = "/Library/Application Support/ClaudeCode"
+    has_keychain = True
     knows_starts = False
     new_path = ("/usr/bin", "/bin", "/usr/sbin", "/sbin")
-    # env knows -0 since macOS 13 only, and this Python is here.
-    list_environment = (
-        f"{quote('sh', sys.executable)} -I -S -c 'import os, sys; sys.stdout.buffer.write("
-        'b"".join(name + b"=" + value + bytes(1) for name, value in os.environb.items()))\''
-    )
+    list_environment = _LIST_ENVIRONMENT
 
     def priority(self, facts: Facts) -> int:
         return 1 if facts.system == "darwin" else 0

@@ -121,6 +121,18 @@ def test_simulated_the_bundle_of_the_native_installer_is_claude_code(
     assert mac().which("claude", [str(program(bundle).parent)]) == str(bundle)
 
 
+def test_simulated_the_home_directory_is_known_under_another_spelling(
+    mac: Callable[..., Machine], tmp_path: Path
+) -> None:
+    """A link stands for a disk that takes no notice of letter case."""
+    (tmp_path / "users").symlink_to(tmp_path / "Users")
+    with pytest.raises(Problem, match="holds your whole home directory"):
+        mac(CLAUDE_CONFIG_DIR=f"{tmp_path}/users/me").claude_folder()
+    (tmp_path / "Users/me/own").mkdir()
+    for fine in ("users/me/own", "users/me/not-there-yet"):
+        assert mac(CLAUDE_CONFIG_DIR=f"{tmp_path}/{fine}").claude_folder() == f"{tmp_path}/{fine}"
+
+
 # ---- agents of launchd
 
 KEY = "sk-ant-api03-0123456789abcdefghijklmnopqrstuvwxyz-AA"
@@ -611,30 +623,54 @@ sys.exit(main(sys.argv[1:]))
 """
 
 
-def test_simulated_apply_and_undo_on_a_file_system_of_others(tmp_path: Path) -> None:
-    """The command itself, taking itself to be on a Mac: through its adapter, its files and its journal's folder."""
-    home, bin_folder = tmp_path / "home", tmp_path / "bin"
-    home.mkdir()
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def command(tmp_path: Path) -> Run:
+    """The command itself, taking itself to be on a Mac: its adapter, its files, its journal's folder."""
+    (tmp_path / "home").mkdir()
     for name in ("npm", "node"):
-        program(bin_folder / name)
-    (home / ".npmrc").write_text("prefix=/proc/1\n")
-    (home / ".zshrc").write_text("# mine\n")
-    env = {"HOME": str(home), "PATH": f"{bin_folder}:/usr/bin:/bin", "SHELL": "/bin/zsh",
+        program(tmp_path / "bin" / name)
+    (tmp_path / "home/.npmrc").write_text("prefix=/proc/1\n")
+    (tmp_path / "home/.zshrc").write_text("# mine\n")
+    env = {"HOME": str(tmp_path / "home"), "PATH": f"{tmp_path}/bin:/usr/bin:/bin", "SHELL": "/bin/zsh",
            "PYTHONPATH": str(Path(__file__).parent.parent), "PYTHONDONTWRITEBYTECODE": "1"}  # fmt: skip
 
     def run(*words: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "-c", AS_A_MAC, *words], env=env, cwd=home, capture_output=True, text=True, timeout=60,
-            stdin=subprocess.DEVNULL,
+            [sys.executable, "-c", AS_A_MAC, *words], env=env, cwd=tmp_path / "home", capture_output=True, text=True,
+            timeout=60, stdin=subprocess.DEVNULL,
         )  # fmt: skip
 
-    done = run("apply", "npm-prefix", "--yes")
+    return run
+
+
+def test_simulated_apply_and_undo_on_a_file_system_of_others(
+    command: Run, tmp_path: Path, needs: Callable[[str], None]
+) -> None:
+    needs("zsh")
+    home = tmp_path / "home"
+    done = command("apply", "npm-prefix", "--yes")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "npm-global" in (home / ".zshrc").read_text()
+    assert (home / ".zprofile").exists()
     assert (home / "Library/Application Support/ccremedy").is_dir()
-    done = run("undo")
-    assert done.returncode in (0, errors.UNSUPPORTED, 5), done.stdout + done.stderr
-    done = run("undo", "--yes")
+    assert not (home / ".local").exists()
+    done = command("undo", "--yes")
     assert done.returncode == 0, done.stdout + done.stderr
     assert (home / ".zshrc").read_text() == "# mine\n"
     assert (home / ".npmrc").read_text() == "prefix=/proc/1\n"
+    assert not (home / ".zprofile").exists()
+
+
+def test_simulated_what_is_for_wsl_alone_says_so(command: Run) -> None:
+    done = command("apply", "wsl-path", "--yes")
+    assert done.returncode == UNSUPPORTED
+    assert "this is not WSL" in done.stdout + done.stderr
+
+
+def test_simulated_a_report_says_where_it_was_made(command: Run) -> None:
+    report = json.loads(command("diagnose", "--json").stdout)
+    assert report["platform"] == "macos"
+    assert [each["remedy"] for each in report["findings"]] == ["npm-prefix"]

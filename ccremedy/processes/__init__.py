@@ -48,6 +48,15 @@ class Outcome:
     err: bytes
     timed_out: bool = False
 
+    def said(self) -> str:
+        """What it has said on standard error, for a person."""
+        try:
+            return self.err.decode().strip()
+        except UnicodeDecodeError:
+            from locale import getpreferredencoding  # on Windows a pipe has an old code page
+
+            return self.err.decode(getpreferredencoding(False), "replace").strip()
+
 
 _running: set[subprocess.Popen[bytes]] = set()
 

@@ -140,7 +140,11 @@ class Segment(Registered):
 
 
 def _line(name: str, value: str | None) -> bytes:
-    return f"{name} = {value}\n".encode("utf-8", "surrogatepass") if value else b""
+    from ccremedy.redact import MASK
+    from ccremedy.seals import is_sealed
+
+    shown = MASK if value and is_sealed(value) else value
+    return f"{name} = {shown}\n".encode("utf-8", "surrogatepass") if shown else b""
 
 
 def _lines(text: str) -> bytes:
