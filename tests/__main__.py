@@ -14,7 +14,7 @@ import venv
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 FOLDER = os.environ.get("CCREMEDY_VENV", os.path.join(ROOT, ".venv"))
-PYTHON = os.path.join(FOLDER, "bin", "python")
+PYTHON = os.path.join(FOLDER, *(("Scripts", "python.exe") if os.name == "nt" else ("bin", "python")))
 
 
 def main(arguments: list[str]) -> int:
@@ -49,7 +49,7 @@ def make_environment() -> None:
             venv.create(FOLDER, with_pip=False)  # the system's pip can fill another environment than its own
             command = [sys.executable, "-m", "pip", "--python", PYTHON, "install", "--quiet", "pip"]
             subprocess.run(command, check=True)
-        elif os.geteuid() == 0 and shutil.which("apt-get") and "CCREMEDY_TESTS_AGAIN" not in os.environ:
+        elif shutil.which("apt-get") and os.geteuid() == 0 and "CCREMEDY_TESTS_AGAIN" not in os.environ:
             subprocess.run(["apt-get", "update", "-qq"], check=True)
             subprocess.run(["apt-get", "install", "-y", "-qq", "--no-install-recommends", "python3-venv"], check=True)
             again = os.environ | {"CCREMEDY_TESTS_AGAIN": "1"}

