@@ -226,3 +226,14 @@ def _only_on_unix(error: BaseException) -> str:
         return ""
     name = wanted[1] or f"{wanted[2]}.{wanted[3]}"
     return f"needs {name}, which Windows does not have" if wanted[2] or name in _OF_UNIX else ""
+
+
+# ---- what is told at the end
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What tests have recorded under the name `told`: a worker of xdist can print nothing itself."""
+    for report in (each for name in ("passed", "failed", "skipped") for each in terminalreporter.getreports(name)):
+        for name, value in report.user_properties if report.when == "call" else ():
+            if name == "told":
+                terminalreporter.write_line(str(value))
