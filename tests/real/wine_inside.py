@@ -20,7 +20,7 @@ from collections.abc import Callable
 from typing import Any
 
 _OF_UNIX = ("LANG", "USER", "LOGNAME")
-_started: dict[int, tuple[subprocess.Popen[bytes], Any]] = {}
+_started: dict[int, tuple[subprocess.Popen[bytes], str]] = {}
 
 
 def run(argv: list[str], env: dict[str, str], cwd: str, stdin: str | None, seconds: float) -> dict[str, Any]:
@@ -41,11 +41,19 @@ def run(argv: list[str], env: dict[str, str], cwd: str, stdin: str | None, secon
     return {"code": program.returncode, "out": _text(out), "err": _text(err), "late": late}
 
 
-def start(argv: list[str], env: dict[str, str], cwd: str) -> int:
+def start(argv: list[str], env: dict[str, str], cwd: str, listens: bool) -> int:
     said = tempfile.NamedTemporaryFile(delete=False)  # noqa: SIM115 - read while the program still writes to it
-    program = subprocess.Popen(_found(argv, env), env=env, cwd=cwd, stdin=subprocess.DEVNULL, stdout=said, stderr=said)
-    _started[program.pid] = program, said
+    given = subprocess.PIPE if listens else subprocess.DEVNULL
+    program = subprocess.Popen(_found(argv, env), env=env, cwd=cwd, stdin=given, stdout=said, stderr=said)
+    _started[program.pid] = program, said.name
     return program.pid
+
+
+def say(pid: int, text: str) -> None:
+    program, _ = _started[pid]
+    assert program.stdin is not None, "this program was not started with listens=True"
+    program.stdin.write(text.encode())
+    program.stdin.flush()
 
 
 def look(pid: int, wait: float) -> dict[str, Any]:
@@ -53,7 +61,7 @@ def look(pid: int, wait: float) -> dict[str, Any]:
     program, said = _started[pid]
     with contextlib.suppress(subprocess.TimeoutExpired):
         program.wait(wait)
-    with open(said.name, "rb") as file:
+    with open(said, "rb") as file:
         return {"code": program.poll(), "out": _text(file.read())}
 
 
@@ -93,7 +101,7 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "wb", 0)
     os.dup2(2, 1)  # what is printed here must not get in between
     sys.stdout = sys.stderr
-    actions: dict[str, Callable[..., Any]] = {each.__name__: each for each in (run, start, look, end, steps)}
+    actions: dict[str, Callable[..., Any]] = {each.__name__: each for each in (run, start, say, look, end, steps)}
     hello = {name: value for name, value in os.environ.items() if name not in _OF_UNIX and name[:4] != "WINE"}
     answers.write(json.dumps({"result": hello}).encode() + b"\n")
     for line in sys.stdin.buffer:
