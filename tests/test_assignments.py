@@ -413,7 +413,7 @@ _PLAIN = rb'"(?:[^"`$]|""|`[^0abefnrtuv])*"'  # nothing in it is replaced by any
 
 
 @settings(
-    max_examples=2_000, deadline=None, derandomize=True,
+    max_examples=1_000, deadline=None, derandomize=True,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )  # fmt: skip
 @given(_ps_files())
