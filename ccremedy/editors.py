@@ -334,10 +334,9 @@ def _statements(text: str) -> Iterator[int]:
         if kind == "line" and around[-1] in ("", "{", "$(", "@(") and last not in "=,]|&.:":
             yield place
         elif kind == "open":
+            behind = text[found.start() - 1 : found.start()]
             # An index, or a pattern, and not a type, behind which a line may end.
-            is_index = (
-                found[0] == "[" and last != "]" and text[found.start() - 1 : found.start()] not in " \t\r\n;{}(|&,="
-            )
+            is_index = found[0] == "[" and last != "]" and behind not in " \t\r\n;{}(|&,="
             around.append("x[" if is_index else found[0])
             last = ";"
         elif kind == "close":
@@ -360,7 +359,7 @@ def _powershell() -> str:
     here = r"@[{0}][ \t]*(?=[\r\n])(?s:.*?)(?<=[\r\n])[{0}]@"
     inner = rf"[^{_DOUBLE}`$]|[{_DOUBLE}]{{2}}|`(?s:.)|\${nested}|\$\{{[^{{}}`]*\}}|\$(?![({{])"
     parts = {
-        "blank": r"[^\S\r\n]+|(?<!\w)<#(?s:.*?)#>|(?<![^\s;{}()|&,])#[^\r\n]*",
+        "blank": r"[^\S\r\n]+|(?<!\w)<#(?s:.*?)#>|(?<![^\s;{}()|&,\ufeff])#[^\r\n]*",
         # Behind anything else it begins a comment in an expression and none in a command. Where it makes no difference:
         "either": rf"#[^\r\n{_SINGLE}{_DOUBLE}(){{}}\[\]<@`]*(?=[\r\n]|\Z)",
         "line": r"\r\n?|\n",
@@ -370,7 +369,8 @@ def _powershell() -> str:
                 here.format(_DOUBLE),
                 rf"[{_SINGLE}](?:[^{_SINGLE}]|[{_SINGLE}]{{2}})*[{_SINGLE}]",
                 rf"[{_DOUBLE}](?:{inner})*[{_DOUBLE}]",
-                r"\.\.|\$\{[^{}`]*\}|`\r\n|`(?s:.)|--%[^\r\n]*",
+                r"\w+|\.\.|\$\{[^{}`]*\}|`\r\n|`(?s:.)",
+                r'(?<=[ \t])--%(?:"[^"\r\n]*"?|[^"|\r\n])*',  # all of which is for the program
                 rf"@(?![{{(]|[{_SINGLE}{_DOUBLE}][ \t]*[\r\n])|<(?!#)|\$(?![({{])",
                 rf"[^\s{_SINGLE}{_DOUBLE}`#@$<(){{}}\[\]]",
             ]

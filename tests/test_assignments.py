@@ -315,6 +315,13 @@ def test_what_was_put_aside_comes_back_and_nothing_else_changes(syntax: str, dat
             put_assignments(text, "K", syntax, before + "\nK=x")
 
 
+def test_a_first_line_with_a_mark_is_put_aside_as_the_others_are() -> None:
+    data = b"\xef\xbb\xbf$env:K = 'x'\n$env:K = 'y'\n"
+    aside = _aside(data, "powershell", "K")
+    assert [each.aside for each in get_assignments(aside, "K", "powershell")] == [True, True]
+    assert put_assignments(aside, "K", "powershell", "$env:K = 'x'\n$env:K = 'y'") == data
+
+
 @settings(deadline=None)
 @given(_any_file("powershell"), st.sampled_from(("utf-16-le", "utf-16-be")))
 def test_what_was_put_aside_in_utf_16_comes_back(data: bytes, encoding: str) -> None:
@@ -406,7 +413,7 @@ _PLAIN = rb'"(?:[^"`$]|""|`[^0abefnrtuv])*"'  # nothing in it is replaced by any
 
 
 @settings(
-    max_examples=2_000, deadline=None, derandomize=True,
+    max_examples=1_000, deadline=None, derandomize=True,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )  # fmt: skip
 @given(_ps_files())
@@ -415,6 +422,23 @@ def test_simulated_what_is_seen_is_what_a_grammar_of_powershell_sees(text: str) 
     assume(wanted is not None)
     seen = get_assignments(text.encode(), NAME, "powershell")
     assert [(each.number, each.raw) for each in seen] == wanted
+
+
+def test_simulated_taking_every_line_for_a_statement_of_powershell_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = [_ps(place, f"$env:{NAME} = 'x'") for place in PS_PLACES]
+    wanted = {text: found for text in texts if (found := _in_grammar(text)) is not None}
+
+    def wrong() -> list[str]:
+        return [
+            text
+            for text, found in wanted.items()
+            if len(get_assignments(text.encode(), NAME, "powershell")) != len(found)
+        ]
+
+    assert len(wanted) > len(texts) - 5
+    assert not wrong()
+    monkeypatch.setattr(editors, "_statements", lambda text: [each.start() for each in re.finditer("^", text, re.M)])
+    assert len(wrong()) > 8
 
 
 # ---- what programs that read .env files and npmrcs make of them
