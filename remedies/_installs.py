@@ -46,6 +46,12 @@ class Install:
         return f"{self.path} ({self.method})"
 
 
+def terminal_path(machine: Machine) -> list[str]:
+    """The PATH of a new terminal: the registry's, or ours, to which start-up files have added."""
+    registered = machine.adapter.environment_keys(machine.facts)
+    return machine.search_path(machine.adapter.new_environment(machine) if registered else None)
+
+
 def on_path(machine: Machine, folders: list[str]) -> list[Install]:
     """What is called claude in these folders, in their order. A claude of the Windows around a WSL is not ours."""
     methods = {_identity(path): method for method, path in reversed(list(_places(machine))) if "\0" not in path}

@@ -33,7 +33,7 @@ class InstallPath(Remedy):
     options = (Option("wsl", "on Windows: ask each distribution of WSL which claude and node answer in it"),)
 
     def diagnose(self, machine: Machine) -> Iterator[Finding | Healthy]:
-        answering = _installs.on_path(machine, machine.search_path(machine.adapter.new_environment(machine)))
+        answering = _installs.on_path(machine, _installs.terminal_path(machine))
         found = answering + _installs.elsewhere(machine, answering)
         winner = next((each for each in answering if not each.passed_over), None)
         ours = [each for each in found if each.method != _installs.DESKTOP]
