@@ -46,9 +46,15 @@ class Install:
         return f"{self.path} ({self.method})"
 
 
+def terminal_path(machine: Machine) -> list[str]:
+    """The PATH of a new terminal: the registry's, or ours, to which start-up files have added."""
+    registered = machine.adapter.environment_keys(machine.facts)
+    return machine.search_path(machine.adapter.new_environment(machine) if registered else None)
+
+
 def on_path(machine: Machine, folders: list[str]) -> list[Install]:
     """What is called claude in these folders, in their order. A claude of the Windows around a WSL is not ours."""
-    methods = {_identity(path): method for method, path in reversed(list(_places(machine)))}
+    methods = {_identity(path): method for method, path in reversed(list(_places(machine))) if "\0" not in path}
     found = (_first(machine, folder) for folder in dict.fromkeys(folders))
     return [
         look(machine, path, methods.get(_identity(path), "")) for path in found if path and not machine.is_windows(path)
@@ -60,7 +66,7 @@ def elsewhere(machine: Machine, known: list[Install]) -> list[Install]:
     seen = {_identity(each.path) for each in known}
     found = []
     for method, path in _places(machine):
-        if _identity(path) in seen:
+        if "\0" in path or _identity(path) in seen:
             continue
         seen.add(_identity(path))
         if files.status(path, follow=False) is not None and not machine.is_windows(path):

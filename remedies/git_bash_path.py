@@ -6,15 +6,14 @@ By itself it looks beside the git that is on PATH and in Program Files. `git-bas
 from __future__ import annotations
 
 import json
-import os
 
-from ccremedy import Change, Finding, Healthy, Machine, Remedy, Setting, files, knowledge, settings, want
+from ccremedy import Change, Finding, Healthy, Machine, Remedy, Setting, knowledge, settings, want
 
 from . import _installs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
 NAME = "CLAUDE_CODE_GIT_BASH_PATH"
 UPDATE = "Update Claude Code, which needs no Git from 2.1.120 on: npm install -g @anthropic-ai/claude-code@latest"
@@ -31,6 +30,8 @@ class GitBashPath(Remedy):
     unsupported = "this is not Windows"
 
     def diagnose(self, machine: Machine) -> Iterator[Finding | Healthy]:
+        from . import _git  # only Windows asks for it
+
         env = machine.adapter.new_environment(machine)
         answering = _installs.on_path(machine, machine.search_path(env))
         installs = answering + _installs.elsewhere(machine, answering)
@@ -43,8 +44,8 @@ class GitBashPath(Remedy):
         known = _installs.numbers(version)
         needed = bool(known) and known < gates["git-bash-is-optional"]
         checked = not known or known < gates["git-bash-path-is-checked"]
-        value, where = _value(machine, env)
-        wrong, bash = _wrong(value), next(_bashes(machine, env), "")
+        value, where = _git.told(machine, env, NAME)
+        wrong, bash = _git.wrong(value), next(_git.bashes(machine, env), "")
         what = f"Claude Code {version or 'of an unknown version'} ({install.path})"
         if value and not wrong:
             yield Healthy(f"{NAME} leads to a shell that is there: {value} ({where})")
@@ -65,7 +66,7 @@ class GitBashPath(Remedy):
             yield Healthy(
                 f"{what} needs no Git Bash" if known else f"{what} is told of no shell: nothing is set wrongly"
             )
-        elif itself := _found_by_itself(machine, env):
+        elif itself := _git.found_by_itself(machine, env):
             yield Healthy(f"{what} finds Git's bash by itself: {itself}")
         else:
             evidence = [f"{what} needs Git's bash, and looks beside the git on PATH and in Program Files"]
@@ -83,28 +84,6 @@ def _setting(machine: Machine) -> Setting:
     return Setting.at(settings.user_file(machine), f"/env/{NAME}")
 
 
-def _value(machine: Machine, env: Mapping[str, str]) -> tuple[str, str]:
-    """What Claude Code is told when it is started anew, and where that is set."""
-    from ccremedy import hive
-
-    for layer in settings.layers(machine):
-        if NAME in layer.env():
-            return layer.env()[NAME], layer.path
-    for key in (*machine.adapter.environment_keys(machine.facts), machine.facts.key(hive.SYSTEM_ENVIRONMENT)):
-        if text := hive.text(key, NAME):
-            return hive.expanded(text, env), key
-    return machine.env.get(NAME, ""), settings.SHELL
-
-
-def _wrong(value: str) -> str:
-    """Why Claude Code does not take it, as the end of a sentence; '' where it does, or where nothing is set."""
-    if value.replace("\\", "/").rpartition("/")[2].lower() not in ("", "bash", "bash.exe", "sh", "sh.exe"):
-        return f"is {value}, and only bash.exe and sh.exe are taken"
-    found = files.status(value) if value else None
-    there = found is not None and not files.is_folder(value)
-    return f"is {value}, which is not there" if value and not there else ""
-
-
 def _corrected(machine: Machine, where: str, bash: str) -> tuple[tuple[Change, ...], tuple[str, ...]]:
     """The changes after which a wrong value does no harm, and what only a person can do."""
     from ccremedy import Value, hive
@@ -118,33 +97,3 @@ def _corrected(machine: Machine, where: str, bash: str) -> tuple[tuple[Change, .
     if where in keys:
         return tuple(want(Value(where, NAME), "", by_hand=f"take {NAME} out")), ()
     return (), (f"Correct it, or take it out, where it is set: {where}",)
-
-
-def _roots(machine: Machine, env: Mapping[str, str]) -> Iterator[str]:
-    """Where Git for Windows may be installed: what its installer has registered, the usual places, PATH, scoop."""
-    from ccremedy import hive
-
-    for top in (hive.SYSTEM, hive.USER):
-        yield hive.text(machine.facts.key(rf"{top}\SOFTWARE\GitForWindows"), "InstallPath")
-    for place in ("%PROGRAMFILES%/Git", "%PROGRAMFILES(X86)%/Git", "%LOCALAPPDATA%/Programs/Git"):
-        yield hive.expanded(place, env)
-    if git := machine.which("git", machine.search_path(env)):
-        yield os.path.dirname(os.path.dirname(os.path.realpath(git)))
-    yield hive.expanded("%USERPROFILE%/scoop/apps/git/current", env)
-
-
-def _bashes(machine: Machine, env: Mapping[str, str]) -> Iterator[str]:
-    for root in _roots(machine, env):
-        path = os.path.normpath(os.path.join(root, "bin", "bash.exe"))
-        if os.path.isabs(path) and files.executable(path):
-            yield path
-
-
-def _found_by_itself(machine: Machine, env: Mapping[str, str]) -> str:
-    from ccremedy import hive
-
-    places = [hive.expanded(f"%{name}%/Git/cmd/git.exe", env) for name in ("PROGRAMFILES", "PROGRAMFILES(X86)")]
-    git = next((path for path in places if files.executable(path)), "")
-    git = git or machine.which("git", machine.search_path(env))
-    bash = os.path.normpath(os.path.join(git, "..", "..", "bin", "bash.exe")) if git else ""
-    return bash if bash and files.executable(bash) else ""

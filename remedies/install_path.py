@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 
 from ccremedy import Finding, Healthy, Machine, Option, Remedy, files
@@ -32,7 +33,7 @@ class InstallPath(Remedy):
     options = (Option("wsl", "on Windows: ask each distribution of WSL which claude and node answer in it"),)
 
     def diagnose(self, machine: Machine) -> Iterator[Finding | Healthy]:
-        answering = _installs.on_path(machine, machine.search_path(machine.adapter.new_environment(machine)))
+        answering = _installs.on_path(machine, _installs.terminal_path(machine))
         found = answering + _installs.elsewhere(machine, answering)
         winner = next((each for each in answering if not each.passed_over), None)
         ours = [each for each in found if each.method != _installs.DESKTOP]
@@ -40,8 +41,9 @@ class InstallPath(Remedy):
         broken = [each for each in ours if each.fault and (each == winner or not sound)]
         best = next((each for each in sound if each not in answering), *sound[:1]) if sound else None
         notes = tuple(_notes(machine, [each for each in found if each not in (winner, best, *broken)]))
-        if winner in sound and winner is not None:
-            where = "" if winner.folder in machine.search_path() else ", but not yet in this one"
+        if winner is not None and winner in sound:
+            here = {os.path.normcase(os.path.normpath(folder)) for folder in machine.search_path()}
+            where = "" if os.path.normcase(winner.folder) in here else ", but not yet in this one"
             more = [f"there is {best} too"] if best not in (winner, None) else []
             yield Healthy("; ".join((f"{winner} is what a new terminal starts{where}", *more, *notes)))
             return
@@ -76,7 +78,8 @@ def _forward(
         yield Finding("shadowed", "another claude comes first", evidence, (advice,), severity="warning", risk="manual")
         return
     for manager in _node.managers(machine):
-        if manager.programs == best.folder and not manager.shims and (where := _mention(machine, manager.name)):
+        loads = r"^[^#\n]*(\bN_PREFIX\b|/n/bin\b)" if manager.name == "n" else rf"^[^#\n]*\b{manager.name}\b"
+        if manager.programs == best.folder and not manager.shims and (where := _mention(machine, loads)):
             yield Healthy(f"{best} is put on PATH by {manager.name}, which {where} loads; open a new terminal")
             return
     changes = tuple(machine.persist_path(name, best.folder, f"path {best.folder}"))

@@ -966,7 +966,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "a command with a typo": ("diagnos", "Did you mean diagnose?"),
     "an unknown remedy": ("apply no-such-thing --yes", "there is no remedy “no-such-thing”"),
     "a remedy with a typo": ("apply npm-prefx --yes", "Did you mean npm-prefix?"),
-    "a remedy with a typo, diagnosed": ("diagnose wsl-pth", "Did you mean wsl-path?"),
+    "a remedy with a typo, diagnosed": ("diagnose wsl-pth", "Did you mean wsl-path"),
     "a remedy with a typo, shown": ("show reset-confg", "Did you mean reset-config?"),
     "no remedy": ("apply --yes", "name a remedy, or say --all"),
     "no remedy to plan": ("plan -o -", "name a remedy, or say --all"),
