@@ -105,11 +105,11 @@ def instead(name: str, fake: Callable[..., Any]) -> Iterator[None]:
             return (lambda *given: fake(real, *given)) if other == name else getattr(kernel, other)
 
     kernel = windows._kernel
-    windows._kernel = Kernel()  # type: ignore[assignment]
+    vars(windows)["_kernel"] = Kernel()
     try:
         yield
     finally:
-        windows._kernel = kernel
+        vars(windows)["_kernel"] = kernel
 
 
 def fails(code: int) -> int:
