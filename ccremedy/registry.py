@@ -46,8 +46,9 @@ def this_machine(options: Mapping[str, bool | str]) -> Machine:
 def program() -> tuple[str, ...]:
     """The words that start this ccremedy again, from wherever and with whatever PATH."""
     started = os.path.abspath(sys.argv[0])
-    if os.path.splitext(os.path.basename(started))[0] == "ccremedy" and files.executable(started):
-        return (started,)
+    for path in (started, f"{started}.exe"):  # on Windows the script takes that ending off
+        if os.path.splitext(os.path.basename(path))[0] == "ccremedy" and files.executable(path):
+            return (path,)
     # From a clone, with nothing taken from the directory that it is started in: that may be anybody's project.
     home = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     path = "sys.path[:] = [sys.argv.pop(1), *filter(None, sys.path)]"

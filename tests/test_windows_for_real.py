@@ -1,4 +1,4 @@
-"""install-path with the real Claude Code, node and registry, on a Windows under Wine: seen, shown, mended, taken back."""
+"""install-path with the real Claude Code, node and registry of a Windows under Wine: seen, mended, taken back."""
 
 from __future__ import annotations
 
