@@ -20,7 +20,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ccremedy.machine import Machine
+    from ccremedy.machine import Login, Machine
     from ccremedy.redact import Secret
     from ccremedy.resources import Change
     from ccremedy.resources.entry import Entry
@@ -54,7 +54,7 @@ def _found(machine: Machine) -> Iterator[Credential]:
                 yield Credential(level, name, found.where, note if level == 3 else "")
     if helper := helper_layer(machine):
         yield Credential(4, "apiKeyHelper", helper.path)
-    profiles = os.path.join(machine.adapter.config_folder(machine.facts), "anthropic")
+    profiles = machine.adapter.profiles_folder(machine.facts)
     if not machine.env.get("ANTHROPIC_PROFILE") and files.names(profiles):
         yield Credential(6, "Anthropic profile", profiles)
     login = os.path.join(machine.claude_folder(), ".credentials.json")
@@ -62,6 +62,13 @@ def _found(machine: Machine) -> Iterator[Credential]:
         yield Credential(7, "login", login)
     if isinstance(_read(machine.claude_state()).get("primaryApiKey"), str):
         yield Credential(7, "Console login", machine.claude_state())
+
+
+def logins(machine: Machine, thorough: bool = False) -> tuple[list[Credential], list[Login]]:
+    """What a store of the system's holds of the seventh level, and why nothing more is seen there; starts programs."""
+    found = list(machine.adapter.logins(machine, thorough))
+    held = [Credential(7, each.name, each.where, each.note) for each in found if each.name]
+    return held, [each for each in found if not each.name]
 
 
 def helper_layer(machine: Machine) -> settings.Layer | None:

@@ -11,6 +11,10 @@ import re
 from ccremedy.errors import Problem
 from ccremedy.record import dataclass
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 BOM = b"\xef\xbb\xbf"
 
 
@@ -116,6 +120,41 @@ def _bytes(text: str) -> bytes:
     return text.encode("utf-8", "surrogateescape")
 
 
+# ---- UTF-16, in which Windows PowerShell 5.1 writes what is redirected to a file
+
+_UTF_16 = {b"\xff\xfe": "utf-16-le", b"\xfe\xff": "utf-16-be"}
+
+
+def as_utf8(data: bytes) -> bytes:
+    """What begins with the mark of UTF-16 as UTF-8, without the mark; anything else as it is."""
+    encoding = _UTF_16.get(data[:2])
+    return data[2:].decode(encoding, "replace").encode() if encoding else data
+
+
+def encoded_like(data: bytes, edited: bytes) -> bytes:
+    """What `as_utf8` made of `data`, edited, in the encoding of `data`."""
+    encoding = _UTF_16.get(data[:2])
+    if not encoding:
+        return edited
+    if edited == as_utf8(data):
+        return data
+    if why := utf_16_obstacle(data):
+        raise Problem(why)
+    try:
+        return data[:2] + edited.decode().encode(encoding)
+    except UnicodeError:
+        raise Problem("is UTF-16, which cannot hold what is not text") from None
+
+
+def utf_16_obstacle(data: bytes) -> str:
+    """Why such a file would not be the same again: half a character, or UTF-32, whose mark begins in the same way."""
+    try:
+        data[2:].decode(_UTF_16[data[:2]])
+    except UnicodeError:
+        return "is UTF-16 with half a character in it, which ccremedy does not edit"
+    return "is UTF-32, which ccremedy does not edit" if data[2:4] == b"\0\0" else ""
+
+
 # ---- entries of a list with semicolons (PATH of Windows)
 
 
@@ -147,24 +186,33 @@ def same_entry(one: str, other: str) -> bool:
 _BARE = r"[\w@%+=:,./!^\[\]-]"  # stands for itself in a word, whatever is around it; # does behind another character
 _WORD = rf"""(?:(?:'[^'\n]*'|"(?:[^"\\$`\n]|\\[^\n])*"|\\[^\n]|{_BARE})(?:#(?=[^\s;]|$))*)*"""
 _FISH = rf"""(?:(?:'(?:[^'\\\n]|\\[^\n])*'|"(?:[^"\\$\n]|\\[^\n])*"|\\[^\w\n]|{_BARE})(?:#(?=[^\s;]|$))*)*"""
+_SINGLE, _DOUBLE = "'‘’‚‛", '"“”„'  # what PowerShell takes for a quote; two in a row are the second of them
 _COMMENT = r"(?:(?<=[ \t;])#[^\n]*)?"
 _LEADS = {
     "sh": r"(?:export[ \t]+|(?:declare|typeset)[ \t]+-[gr]*x[gr]*[ \t]+)?{name}=(?!=)",
     "fish": r"set(?:[ \t]+-(?:-(?:global|export|universal|local|function|unexport)|[gxUlfu]+))*[ \t]+{name}[ \t]+",
     "env": r"(?:export[ \t]+)?{name}[ \t]*=[ \t]*",
     "npmrc": r"[\"']?{name}[\"']?[ \t]*=[ \t]*",
+    "powershell": r"(?i:\$(?:env:{name}|\{{env:{name}\}})[ \t]*=[ \t]*"
+    r"|(?P<call>\[(?:System\.)?Environment\]::SetEnvironmentVariable\([ \t]*(?P<q>['\"]){name}(?P=q)[ \t]*,[ \t]*)"
+    r"|Set-Item[ \t]+(?:-Path[ \t]+)?Env:\\?{name}[ \t]+(?:-Value[ \t]+)?)",
 }
 _VALUES = {
     "sh": _WORD,
     "fish": _FISH,
     "env": r"""'[^'\n]*'|"(?:[^"\\\n]|\\[^\n])*"|[^\s'"#\n][^#\n]*?""",
     "npmrc": r"[^;#\n]*?",
+    "powershell": rf"[{_SINGLE}](?:[^{_SINGLE}\r\n]|[{_SINGLE}]{{2}})*[{_SINGLE}]"
+    rf"|[{_DOUBLE}](?:[^{_DOUBLE}`$\r\n]|[{_DOUBLE}]{{2}}|`[^0abefnrtuv\r\n])*[{_DOUBLE}]",
 }
 _ENDS = {
     "sh": r"[ \t]*(?:;[ \t]*(?:export[ \t]+{name}[ \t]*;?[ \t]*)?)?" + _COMMENT,
     "fish": r"[ \t]*;?[ \t]*" + _COMMENT,
     "env": r"[ \t]*(?:#[^\n]*)?",
     "npmrc": r"[ \t]*(?:[;#][^\n]*)?",
+    "powershell": r"(?i:(?(call)[ \t]*(?:,[ \t]*(?:(?P<other>['\"])Process(?P=other)"
+    r"|\[(?:System\.)?EnvironmentVariableTarget\]::Process)[ \t]*)?\)))"
+    r"[ \t]*(?:;[ \t]*)?(?:(?<=[ \t;])#[^\r\n]*)?",
 }
 _ASIDE = r"(?:: )?# ccremedy has put {name} aside[^\n]*"
 
@@ -177,29 +225,41 @@ class Assigned:
     raw: str
     value: str
     aside: bool  # a comment of ours stands in the place of such a line
+    number: int  # of the line, from 1
 
 
 def get_assignments(data: bytes, name: str, syntax: str) -> list[Assigned]:
     """The lines that set `name` to something that stands there in full; not those that compute it."""
-    return [
-        Assigned(found["line"], found["raw"] or "", unquote(found["raw"] or "", syntax), found["raw"] is None)
-        for found in _assignments(name, syntax, _text(data))
-    ]
+    text = _text(_decoded(data, syntax))
+    found = []
+    for match in _assignments(name, syntax, text):
+        raw, number = match["raw"] or "", text.count("\n", 0, match.start("line")) + 1
+        found.append(Assigned(match["line"], raw, unquote(raw, syntax), match["raw"] is None, number))
+    return found
 
 
 def put_assignments(data: bytes, name: str, syntax: str, lines: str) -> bytes:
     """`data` with these lines instead of those that `get_assignments` finds. Problem where they are not as many."""
-    text, wanted = _text(data), lines.split("\n") if lines else []
+    text, wanted = _text(_decoded(data, syntax)), lines.split("\n") if lines else []
     found = _assignments(name, syntax, text)
     if len(found) != len(wanted):
         raise Problem(f"has {len(found)} lines that set {name}, not {len(wanted)}")
     for match, line in zip(reversed(found), reversed(wanted)):
         text = text[: match.start("line")] + line + text[match.end("line") :]
-    return _bytes(text)
+    return encoded_like(data, _bytes(text)) if syntax != "npmrc" else _bytes(text)
+
+
+def _decoded(data: bytes, syntax: str) -> bytes:
+    return as_utf8(data) if syntax != "npmrc" else data  # npm makes nothing of UTF-16
 
 
 def put_aside(lines: str, name: str, syntax: str, why: str) -> str:
-    """Such lines as comments that say why; in a start-up file still a command, so that an `if` around it keeps one."""
+    """Such lines as comments that say why; in a start-up file still a command, so that an `if` around it keeps one.
+
+    PowerShell needs none there. Windows PowerShell 5.1 takes a file for ANSI where it has no mark, so it is ASCII.
+    """
+    if syntax == "powershell":
+        why = why.encode("ascii", "replace").decode()
     lead = ": # " if syntax in ("sh", "fish") else "# "
     comment = f"{lead}ccremedy has put {name} aside: {why}"
     return "\n".join(re.sub(r"^([ \t]*)[^\r]*", rf"\g<1>{comment}", line, count=1) for line in lines.split("\n"))
@@ -213,6 +273,9 @@ def unquote(raw: str, syntax: str) -> str:
     """What a shell, or whoever reads such a file, makes of a word without expansions."""
     if syntax == "npmrc" or (syntax == "env" and not raw.startswith(('"', "'"))):
         return raw.strip().strip("\"'") if syntax == "npmrc" else raw
+    if syntax == "powershell":
+        twice = _SINGLE if raw[:1] in tuple(_SINGLE) else f"{_DOUBLE}`"
+        return re.sub(f"[{twice}](.)", r"\1", raw[1:-1])
     in_double = r"\\([\"\\$])" if syntax == "fish" else r"\\([\"\\$`])"
     in_single = r"\\(['\\])" if syntax == "fish" else r"(?!)()"
 
@@ -238,8 +301,81 @@ _INSIDE = {
 def _assignments(name: str, syntax: str, text: str) -> list[re.Match[str]]:
     word = re.escape(name)
     lead, end, aside = (part.format(name=word) for part in (_LEADS[syntax], _ENDS[syntax], _ASIDE))
-    line = re.compile(rf"^(?P<line>[ \t]*(?:{lead}(?P<raw>{_VALUES[syntax]}){end}|{aside})\r?)$", re.M)
+    mark = "(?:\\A\ufeff)?" if syntax == "powershell" else ""
+    line = re.compile(rf"^{mark}(?P<line>[ \t]*(?:{lead}(?P<raw>{_VALUES[syntax]}){end}|{aside})\r?)$", re.M)
     found = list(line.finditer(text))
+    if syntax == "powershell":
+        starts = set(_statements(text)) if found else set()
+        return [each for each in found if each.start("line") in starts and not _goes_on(text, each.end())]
     inside = re.finditer(_INSIDE.get(syntax, r"(?!)"), text, re.M) if found else ()
     spans = [each.span() for each in inside]
     return [each for each in found if not any(start < each.start() < end for start, end in spans)]
+
+
+def _goes_on(text: str, place: int) -> bool:
+    """Whether what follows takes up the value of the line before (PowerShell 7)."""
+    return bool(re.compile(r"(?:\s|#[^\r\n]*(?=[\r\n]|\Z)|<#(?:[^#]|#(?!>))*#>)*(?:\||\??\.\w|::)").match(text, place))
+
+
+def _statements(text: str) -> Iterator[int]:
+    """The lines of PowerShell that can be statements: not within strings, comments, lists or a line that goes on.
+
+    It stops where it cannot tell; what follows is then seen by whoever looks for keys, and not edited. A signature
+    would not fit any more if anything were.
+    """
+    if re.search(r"^# SIG # Begin signature block", text, re.M | re.I):
+        return
+    token, around = re.compile(_powershell()), [""]
+    place = 1 if text.startswith("\ufeff") else 0
+    last = ";"  # the character behind which we are, but for blanks, comments and line ends
+    yield place
+    while found := token.match(text, place):
+        kind, place = found.lastgroup, found.end()
+        if kind == "line" and around[-1] in ("", "{", "$(", "@(") and last not in "=,]|&.:":
+            yield place
+        elif kind == "open":
+            behind = text[found.start() - 1 : found.start()]
+            # An index, or a pattern, and not a type, behind which a line may end.
+            is_index = found[0] == "[" and last != "]" and behind not in " \t\r\n;{}(|&,="
+            around.append("x[" if is_index else found[0])
+            last = ";"
+        elif kind == "close":
+            opened = around.pop()
+            if opened not in _PAIRS[found[0]]:
+                return
+            last = "x" if opened == "x[" else found[0]
+        elif kind == "text":
+            last = "x" if found[0] == ".." else found[0][-1]
+
+
+_PAIRS = {")": ("(", "$(", "@("), "}": ("{", "@{"), "]": ("[", "x[")}
+
+
+def _powershell() -> str:
+    """What a PowerShell script is made of, as far as it matters where a statement begins."""
+    nested = r"\((?:[^()])*\)"
+    for _ in range(6):  # in double quotes only these are counted, whatever else is between them
+        nested = rf"\((?:[^()]|{nested})*\)"
+    here = r"@[{0}][ \t]*(?=[\r\n])(?s:.*?)(?<=[\r\n])[{0}]@"
+    inner = rf"[^{_DOUBLE}`$]|[{_DOUBLE}]{{2}}|`(?s:.)|\${nested}|\$\{{[^{{}}`]*\}}|\$(?![({{])"
+    parts = {
+        "blank": r"[^\S\r\n]+|(?<!\w)<#(?s:.*?)#>|(?<![^\s;{}()|&,\ufeff])#[^\r\n]*",
+        # Behind anything else it begins a comment in an expression and none in a command. Where it makes no difference:
+        "either": rf"#[^\r\n{_SINGLE}{_DOUBLE}(){{}}\[\]<@`]*(?=[\r\n]|\Z)",
+        "line": r"\r\n?|\n",
+        "text": "|".join(
+            [
+                here.format(_SINGLE),
+                here.format(_DOUBLE),
+                rf"[{_SINGLE}](?:[^{_SINGLE}]|[{_SINGLE}]{{2}})*[{_SINGLE}]",
+                rf"[{_DOUBLE}](?:{inner})*[{_DOUBLE}]",
+                r"\w+|\.\.|\$\{[^{}`]*\}|`\r\n|`(?s:.)",
+                r'(?<=[ \t])--%(?:"[^"\r\n]*"?|[^"|\r\n])*',  # all of which is for the program
+                rf"@(?![{{(]|[{_SINGLE}{_DOUBLE}][ \t]*[\r\n])|<(?!#)|\$(?![({{])",
+                rf"[^\s{_SINGLE}{_DOUBLE}`#@$<(){{}}\[\]]",
+            ]
+        ),
+        "open": r"[$@]\(|@\{|[({\[]",
+        "close": r"[)}\]]",
+    }
+    return "|".join(f"(?P<{kind}>{part})" for kind, part in parts.items())

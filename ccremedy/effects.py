@@ -53,7 +53,7 @@ def _prints(machine: Machine, change: Change, fingerprint: str) -> str:
         return "the key helper did not answer within 15 seconds"
     key = outcome.out.decode("utf-8", "surrogateescape").strip()
     if outcome.code or seals.names(seals.mark(Secret(key))) != [fingerprint]:
-        return f"the key helper does not print the key: {outcome.err.decode('utf-8', 'replace').strip()}".rstrip(": ")
+        return f"the key helper does not print the key: {outcome.said()}".rstrip(": ")
     return ""
 
 
@@ -95,6 +95,8 @@ def _reaches(machine: Machine, change: Change, url: str) -> str:
     bundles = network.system_bundles(machine.system, machine.env)
     if bundles and url.startswith("https:"):  # node does not ask the system's authorities, Claude Code does
         env.setdefault("NODE_EXTRA_CA_CERTS", bundles[0])
+    if machine.adapter.has_keychain:  # which is no file; since 22.15 node asks it where it is told to
+        env.setdefault("NODE_USE_SYSTEM_CA", "1")
     if (node := machine.which("node")) and url.startswith("https:"):
         proxy = next((env[name] for name in settings.PROXY_NAMES if env.get(name)), "")
         direct = network.bypasses(url, ",".join((env.get("no_proxy", ""), env.get("NO_PROXY", ""))))
@@ -112,7 +114,7 @@ def _claude_reaches(machine: Machine, env: dict[str, str]) -> str:
         return ""
     home = files.shadow("", "claude")
     env = env | {
-        "HOME": home,
+        machine.adapter.home: home,
         "CLAUDE_CONFIG_DIR": f"{home}/claude",
         "ANTHROPIC_API_KEY": "only-to-see-whether-there-is-an-answer",
         "CLAUDE_CODE_MAX_RETRIES": "0",

@@ -54,4 +54,6 @@ class Stopped(BaseException):
 
 def explain(error: OSError) -> str:
     """The operating system's reason, in lower case, without numbers or paths."""
+    if getattr(error, "winerror", None) in (32, 33):
+        return "another program has it open"
     return (error.strerror or type(error).__name__).lower()

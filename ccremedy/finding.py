@@ -59,7 +59,7 @@ class Remedy:
     id = ""
     title = ""
     symptoms: tuple[str, ...] = ()  # what the user sees, word for word: `show` prints it
-    platforms: frozenset[str] = frozenset({"linux", "wsl"})
+    platforms: frozenset[str] = frozenset({"linux", "wsl", "macos", "windows"})
     unsupported = "has no meaning on this platform"
     options: tuple[Option, ...] = ()
 

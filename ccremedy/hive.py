@@ -33,7 +33,6 @@ if TYPE_CHECKING:
         def names(self, key: str) -> tuple[list[str], list[str]]: ...
         def writable(self, key: str) -> bool: ...
         def announce(self) -> None: ...
-        def environment(self) -> dict[str, str]: ...
 
 
 api: Api | None = None
@@ -150,6 +149,13 @@ def above(key: str) -> list[str]:
 
 # ---- environments
 
+_AT_LOG_ON = {
+    "ALLUSERSPROFILE", "APPDATA", "COMMONPROGRAMFILES", "COMMONPROGRAMFILES(X86)", "COMMONPROGRAMW6432", "COMPUTERNAME",
+    "HOMEDRIVE", "HOMEPATH", "HOMESHARE", "LOCALAPPDATA", "LOGONSERVER", "PROGRAMDATA", "PROGRAMFILES",
+    "PROGRAMFILES(X86)", "PROGRAMW6432", "PUBLIC", "SESSIONNAME", "SYSTEMDRIVE", "SYSTEMROOT", "USERDOMAIN",
+    "USERDOMAIN_ROAMINGPROFILE", "USERNAME", "USERPROFILE",
+}  # fmt: skip
+
 
 def expanded(value: str, env: Mapping[str, str]) -> str:
     """With %NAMES% filled in as Windows does it: in any letter case, and what is not set stays as it is."""
@@ -160,13 +166,14 @@ def expanded(value: str, env: Mapping[str, str]) -> str:
 def environment(env: Mapping[str, str], system: str = SYSTEM_ENVIRONMENT, user: str = ENVIRONMENT) -> dict[str, str]:
     """What a new program starts with, started from the desktop: the system's variables, the user's over them.
 
-    `env` stands for what is kept elsewhere (USERPROFILE, SystemRoot). Of the two PATHs the system's comes first.
+    What Windows sets anew at each log-on (USERPROFILE, SystemRoot) is as it is in `env`. Of the two PATHs the system's
+    comes first.
     """
-    found = {name.upper(): value for name, value in env.items() if name.upper() not in ("PATH", "PATHEXT")}
+    found = {name.upper(): value for name, value in env.items() if name.upper() in _AT_LOG_ON}
     for key in (system, user):
         plain: list[tuple[str, str]] = []
         late: list[tuple[str, str]] = []
-        for name in values(key):
+        for name in values(key):  # as Windows does it: plain ones first, because the others may name them
             raw = read(key, name)
             if raw is not None and (value := as_text(*raw)) is not None:
                 (late if raw[0] == 2 else plain).append((name.upper(), value))
@@ -175,11 +182,6 @@ def environment(env: Mapping[str, str], system: str = SYSTEM_ENVIRONMENT, user: 
             joined = name == "PATH" and found.get("PATH")
             found[name] = f"{found['PATH'].rstrip(';')};{value}" if joined else value
     return found
-
-
-def fresh_environment() -> dict[str, str]:
-    """The same, as Windows itself makes it. Empty where there is no Windows to ask."""
-    return {name.upper(): value for name, value in api.environment().items()} if api is not None else {}
 
 
 # ---- writing
@@ -277,29 +279,6 @@ if sys.platform == "win32":
                 everybody, changed, 0, ctypes.c_wchar_p("Environment"), abort_if_hung, 1000, ctypes.byref(result)
             )
 
-        def environment(self) -> dict[str, str]:
-            userenv, kernel, advapi = (
-                ctypes.WinDLL(name, use_last_error=True) for name in ("userenv", "kernel32", "advapi32")
-            )
-            token, block = ctypes.c_void_p(), ctypes.c_void_p()
-            kernel.GetCurrentProcess.restype = ctypes.c_void_p
-            advapi.OpenProcessToken.argtypes = [ctypes.c_void_p, ctypes.c_ulong, ctypes.c_void_p]
-            userenv.CreateEnvironmentBlock.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int]
-            userenv.DestroyEnvironmentBlock.argtypes = [ctypes.c_void_p]
-            kernel.CloseHandle.argtypes = [ctypes.c_void_p]
-            query_and_duplicate = 0x8 | 0x2 | 0x4  # winnt.h: TOKEN_QUERY, TOKEN_DUPLICATE, TOKEN_IMPERSONATE
-            if not advapi.OpenProcessToken(kernel.GetCurrentProcess(), query_and_duplicate, ctypes.byref(token)):
-                raise ctypes.WinError(ctypes.get_last_error())
-            try:
-                if not userenv.CreateEnvironmentBlock(ctypes.byref(block), token, 0):
-                    raise ctypes.WinError(ctypes.get_last_error())
-                try:
-                    return dict(_entries(block.value or 0))
-                finally:
-                    userenv.DestroyEnvironmentBlock(block)
-            finally:
-                kernel.CloseHandle(token)
-
     _advapi = ctypes.WinDLL("advapi32")
     _advapi.RegQueryValueExW.argtypes = [ctypes.c_void_p, ctypes.c_wchar_p, *[ctypes.c_void_p] * 4]
     _advapi.RegSetValueExW.argtypes = [
@@ -315,12 +294,5 @@ if sys.platform == "win32":
         top, path = _split(key)
         with winreg.OpenKey(top, path, 0, access | winreg.KEY_WOW64_64KEY) as handle:
             yield handle.handle
-
-    def _entries(place: int) -> Iterator[tuple[str, str]]:
-        """What an environment block holds: NAME=VALUE, each ended by a NUL, and an empty one behind the last."""
-        while entry := ctypes.wstring_at(place):
-            name, _, value = entry[1:].partition("=")  # `=C:` has an equals sign for its first character
-            yield entry[0] + name, value
-            place += len(entry.encode("utf-16-le", "surrogatepass")) + 2
 
     api = _Windows()

@@ -59,6 +59,16 @@ class Running:
 
 
 @dataclass(frozen=True)
+class Login:
+    """What a store of the system's holds and lets Claude Code in; or, without a name, why nothing is seen there."""
+
+    name: str
+    where: str
+    note: str = ""
+    todo: str = ""
+
+
+@dataclass(frozen=True)
 class Details:
     """What a closer look shows; empty where it has ended, or is closed to us."""
 
@@ -80,6 +90,12 @@ class Adapter:
     editor = "linux"  # what VS Code calls this platform in the names of its settings
     managed = "/etc/claude-code"  # where an administrator puts settings of Claude Code
     has_modes = True  # whether permission bits say who may read a file
+    has_keychain = False  # whether certificate authorities are kept where no file has them
+    knows_starts = True  # whether `Running.start` is what Claude Code writes as `procStart`
+    new_path: tuple[str, ...] = (  # what a new terminal has on PATH before any start-up file
+        "/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin",
+    )  # fmt: skip
+    list_environment = "/usr/bin/env -0"  # the command line that prints all variables, each with a NUL behind it
 
     def priority(self, facts: Facts) -> int:
         """0: this is not my platform. The highest number wins."""
@@ -120,6 +136,29 @@ class Adapter:
         """Where the drives of a Windows around us are mounted."""
         return ()
 
+    def profiles_folder(self, facts: Facts) -> str:
+        """Where Anthropic's own tools keep their profiles."""
+        return os.path.join(self.config_folder(facts), "anthropic")
+
+    def reported_variables(self, machine: Machine, name: str) -> Iterator[tuple[str, str]]:
+        """Each value that this variable is given at a place that we do not edit, and where that is."""
+        return iter(())
+
+    def logins(self, machine: Machine, thorough: bool = False) -> Iterator[Login]:
+        """What a store of the system's holds of Claude Code's own, without reading it.
+
+        `thorough`: all that can be told; otherwise at most one program is started.
+        """
+        return iter(())
+
+    def authorities(self, facts: Facts) -> str:
+        """Certificate authorities, as PEM, that this system trusts beyond what is in its files."""
+        return ""
+
+    def is_desktop_app(self, path: str) -> bool:
+        """Whether this program is, or belongs to, the desktop application, which is called Claude too."""
+        return False
+
     def shells(self, facts: Facts) -> dict[str, str]:
         """The installed shells that we know, by name, with the program's absolute path."""
         raise NotImplementedError
@@ -154,15 +193,16 @@ class Adapter:
         """What Claude Code calls the system and namespace in which process numbers mean something; '' if unknown."""
         return ""
 
-    def gone(self, parent: int, running: Mapping[int, Running]) -> bool:
+    def gone(self, process: Running, running: Mapping[int, Running]) -> bool:
         """Whether the parent has ended; `running` is everything that runs, by its number."""
-        return parent == 1
+        return process.parent == 1
 
 
 def _look(machine: Machine, url: str, proxy: Proxy | None, roots: str, no_proxy: str) -> Look:
     from ccremedy import network  # opens connections; most diagnoses do not
 
-    return network.look(url, proxy, roots, network.system_bundles(machine.system, machine.env), no_proxy)
+    trusted = roots + machine.adapter.authorities(machine.facts)
+    return network.look(url, proxy, trusted, network.system_bundles(machine.system, machine.env), no_proxy)
 
 
 @dataclass(frozen=True)
@@ -197,7 +237,7 @@ class Machine:
         for folder in self.search_path() if folders is None else folders:
             for name in self.adapter.file_names(self.facts, program):
                 candidate = os.path.join(folder, name)
-                if files.executable(candidate):
+                if files.executable(candidate) and not self.adapter.is_desktop_app(candidate):
                     return candidate
         return ""
 
@@ -236,7 +276,8 @@ class Machine:
             (self.home, "holds your whole home directory"),
             (self.adapter.state_folder(self.facts), "holds ccremedy's own journal"),
         ):
-            if folder in files.walk_up(inside):
+            above = files.walk_up(inside)
+            if any(files.same(folder, each) for each in above) if configured else folder in above:
                 todo = "Set CLAUDE_CONFIG_DIR to a directory of its own"
                 raise Problem(what, where=folder, todo=todo, code=UNSUPPORTED)
         return folder

@@ -7,6 +7,7 @@ credential, but for the proxy's own to the proxy, and over TLS only to one whose
 
 from __future__ import annotations
 
+import os
 import re
 from contextlib import closing, suppress
 
@@ -177,7 +178,7 @@ def system_bundles(under: Callable[[str], str], env: Mapping[str, str]) -> tuple
 
     SSL_CERT_FILE and SSL_CERT_DIR define it where they are set; `under` gives the real path of a system file.
     """
-    given = [env.get("SSL_CERT_FILE", ""), *env.get("SSL_CERT_DIR", "").split(":")]
+    given = [env.get("SSL_CERT_FILE", ""), *env.get("SSL_CERT_DIR", "").split(os.pathsep)]
     if any(given):
         return tuple(path for path in given if path and files.status(path))
     known = (under(path) for path in knowledge.load("system_bundles")["linux"])

@@ -31,10 +31,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-    from ccremedy.machine import Details, Machine, Running
+    from ccremedy.machine import Adapter, Details, Machine, Running
 
 _LARGEST = 1 << 18  # bytes; Claude Code itself reads no larger entry
 _LATEST = 4e15  # milliseconds since 1970; the same
+_SLACK = 2.0  # seconds between the clocks of the kernel and of Claude Code
 _ID = re.compile("[0-9A-Za-z][0-9A-Za-z-]{0,63}")
 
 
@@ -81,20 +82,20 @@ def running(machine: Machine) -> list[Session]:
     found = []
     for pid, process in sorted(everything.items()):
         entry = register.get(pid)
-        if entry is not None and str(entry.get("procStart") or process.start) != process.start:
+        if entry is not None and _started_with(entry, process, machine.adapter) is False:
             entry = None  # of an earlier process with this number
         if entry is None and not (process.name in ("claude", "claude.exe", "node") or process.name[:1].isdigit()):
             continue
         details = machine.adapter.details(machine.facts, pid)
         if entry is None and not _is_ours(machine, process, details, known["programs"]):
             continue
-        if not (entry and _fits(entry, process, machine.adapter.domain(machine.facts, details.space))):
+        if not (entry and _fits(machine, entry, process, details)):
             entry = {}
         kind = _kind(process, details, entry, known)
         parent = everything.get(process.parent)
         if kind == "interactive" and parent and _is_host(machine.adapter.details(machine.facts, parent.pid)):
             kind = "worker"
-        lost = machine.adapter.gone(process.parent, everything)
+        lost = machine.adapter.gone(process, everything)
         adopted = lost or (parent is not None and parent.name in known["adopters"])
         found.append(_session(process, details, entry, kind, adopted, _obstacle(process, kind, details, space)))
     return found
@@ -145,10 +146,43 @@ def _entry(path: str) -> dict[str, Any]:
     return entry if isinstance(entry, dict) else {}
 
 
-def _fits(entry: Mapping[str, Any], process: Running, domain: str) -> bool:
+def _fits(machine: Machine, entry: Mapping[str, Any], process: Running, details: Details) -> bool:
     """Whether every claim that can be checked holds. A home may be shared: then an entry can be another machine's."""
-    claims = (entry.get("pid"), str(entry.get("procStart")), entry.get("pidDomain", domain))
-    return claims == (process.pid, process.start, domain)
+    domain = machine.adapter.domain(machine.facts, details.space)
+    if domain and entry.get("pidDomain", domain) != domain:
+        return False
+    return entry.get("pid") == process.pid and _started_with(entry, process, machine.adapter) is True
+
+
+def _started_with(entry: Mapping[str, Any], process: Running, adapter: Adapter) -> bool | None:
+    """Whether the entry is of the process that has its number now; None where that cannot be told.
+
+    Where the kernel's own measure is not what Claude Code writes, the times have to agree: an entry from before the
+    process was started is an earlier one's.
+    """
+    if adapter.knows_starts:
+        start = entry.get("procStart")
+        return str(start) == process.start if start else None
+    said, registered = _spelled(_text(entry, "procStart")), _time(entry, "startedAt")
+    if not process.age or not (said or registered):
+        return None
+    started = time.time() - process.age
+    if min(filter(None, (said, registered))) < started - _SLACK:
+        return False
+    return None if said > started + _SLACK else True
+
+
+def _spelled(start: str) -> float:
+    """A start as `LC_ALL=C TZ=UTC ps -o lstart=` tells it, which is what macOS' Claude Code is said to write.
+
+    0 where it is nothing of that kind. (github.com/realiti4/claude-swap, pull request 299)
+    """
+    from calendar import timegm
+
+    try:
+        return timegm(time.strptime(start, "%a %b %d %H:%M:%S %Y")) if start else 0.0
+    except ValueError:
+        return 0.0
 
 
 def _text(entry: Mapping[str, Any], key: str) -> str:
@@ -168,6 +202,8 @@ def _is_ours(machine: Machine, process: Running, details: Details, programs: lis
     """Whether a process outside of the register is, as far as one can tell, Claude Code with this configuration."""
     named = process.name in ("claude", "node") and details.arguments[:1] == ("claude",)
     if not details.ours or not (named or any(part in details.program for part in programs)):
+        return False
+    if machine.adapter.is_desktop_app(details.program):
         return False
     folder = details.env.get("CLAUDE_CONFIG_DIR") or os.path.join(details.env.get("HOME", ""), ".claude")
     if not os.path.isabs(folder):

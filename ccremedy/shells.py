@@ -16,6 +16,7 @@ import os
 import re
 
 from ccremedy import files
+from ccremedy.errors import Problem
 from ccremedy.record import dataclass
 
 TYPE_CHECKING = False
@@ -57,6 +58,11 @@ def profiles(machine: Machine) -> list[Profile]:
     return found
 
 
+def bash_files(machine: Machine) -> list[str]:
+    """The files below the home directory that bash, or what they call, may set variables in."""
+    return [machine.path(name) for name in (".profile", *_BASH_LOGIN[:2], ".bashrc", ".bash_aliases")]
+
+
 def _zsh_folder(machine: Machine) -> str:
     """ZDOTDIR, from the environment or as ~/.zshenv sets it."""
     folder = machine.env.get("ZDOTDIR", "")
@@ -78,7 +84,7 @@ def _config_folder(machine: Machine) -> str:
 def start_up_files(machine: Machine) -> list[tuple[str, str]]:
     """Every file that a shell or a desktop of this user may set variables in, with its syntax (see `Assignment`)."""
     zsh, config = _zsh_folder(machine), _config_folder(machine)
-    sh = [machine.path(name) for name in (".profile", *_BASH_LOGIN, ".bashrc", ".bash_aliases", ".zshenv")]
+    sh = [*bash_files(machine), machine.path(".zshenv")]
     sh += [os.path.join(zsh, name) for name in (".zshenv", ".zprofile", ".zshrc", ".zlogin")]
     parts = os.path.join(config, "fish", "conf.d")
     fish = [os.path.join(config, "fish", "config.fish"), *(os.path.join(parts, name) for name in files.names(parts))]
@@ -89,7 +95,25 @@ def start_up_files(machine: Machine) -> list[tuple[str, str]]:
 
 
 def quote(shell: str, text: str) -> str:
-    """`text` as one literal word."""
+    """`text` as one literal word, as an argument of a command; Problem where the shell has no spelling for it.
+
+    "cmd"         for a program that splits its command line by Microsoft's rules, as typed behind `cmd /d /s /c` or at
+                  the prompt, where % has no escape. Not for batch files, which drop what %…% does not know, nor where
+                  delayed expansion (`cmd /v:on`) has been switched on: then ! has a meaning within quotes. cmd takes
+                  8,191 characters a line.
+    "powershell"  what PowerShell itself sees. Windows PowerShell 5.1 loses a " in what it hands to another program,
+                  and reads a file without BOM in the ANSI code page.
+    "either"      the same for cmd and for a POSIX shell, and for Git Bash, which rewrites what looks like a path of its
+                  own. The backslashes of a whole path become slashes, which Windows takes as well.
+    """
+    if "\0" in text and shell in _WINDOWS:
+        raise Problem("holds a NUL, which ends every command line of Windows")
+    if shell == "cmd":
+        return _quote_for_cmd(text)
+    if shell == "powershell":
+        return "'" + re.sub("['‘’‚‛]", r"\g<0>\g<0>", text) + "'"  # each of these ends its single quotes
+    if shell == "either":
+        return _quote_for_either(text)
     if shell == "fish":
         return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
     word = "'" + text.replace("'", "'\\''") + "'"
@@ -98,10 +122,59 @@ def quote(shell: str, text: str) -> str:
     return word
 
 
+_WINDOWS = ("cmd", "powershell", "either")
+
+
+def _quote_for_cmd(text: str) -> str:
+    """In double quotes; with a caret before each of them where there is something in it that they do not protect.
+
+    cmd looks for %NAME% and %NAME:…% before anything else, in quotes or not. So the program's quotes end before each %
+    and begin anew behind it, and no variable has a name that begins with a caret and a quote. A quote in the text would
+    end cmd's quotes but not the program's; therefore to cmd there are none then.
+    """
+    if "\n" in text or "\r" in text:
+        raise Problem("holds a line end, where every command of cmd ends")
+    # To the program a backslash is one, but for those before a quote, and it ends its quotes at the same places.
+    escaped = re.sub(r'(\\*)"', r'\1\1\\"', text)
+    word = "%".join('"' + re.sub(r"(\\+)\Z", r"\1\1", piece) + '"' for piece in escaped.split("%"))
+    return re.sub(r"[^\w./:\\-]", r"^\g<0>", word, flags=re.A) if '"' in text or "%" in text else word
+
+
+def _quote_for_either(text: str) -> str:
+    if "\n" in text or "\r" in text:
+        raise Problem("holds a line end, where every command of cmd ends")
+    if is_path := re.match(r"[A-Za-z]:[\\/]|[\\/]{2}[^\\/]", text):
+        text = text.replace("\\", "/")
+    if found := re.search(r'["$`%!]|\\(?=\\|\Z)', text):
+        raise Problem(f"holds {found[0]}, which cmd and a POSIX shell have no common spelling for")
+    # By what it begins with, or behind what separates paths in a list or an option from its value.
+    if re.search(r"[=:;,]/" if is_path else r"^(?:[^\w.]*|-\w+)/|[=:;,]/", text[2:] if is_path else text):
+        raise Problem("holds what looks like a path of Git Bash, which would make one of Windows of it")
+    return f'"{text}"'
+
+
 def export(shell: str, name: str, value: str) -> str:
-    """The line that gives a variable this value, here and in all that is started from here."""
-    lead = {"fish": "set -gx {} {}", "tcsh": "setenv {} {}"}.get(shell, "export {}={}")
+    """The line that gives a variable this value, here and in all that is started from here.
+
+    cmd has none for an empty value: `set "NAME="` takes the variable away.
+    """
+    if shell == "cmd":
+        return _set(name, value) + "\n"
+    lead = {"fish": "set -gx {} {}", "tcsh": "setenv {} {}", "powershell": "$env:{} = {}"}.get(shell, "export {}={}")
     return lead.format(name, quote(shell, value)) + "\n"
+
+
+def _set(name: str, value: str) -> str:
+    """`set "NAME=VALUE"`, which takes what stands between the first quote and the last.
+
+    A % can have no quote behind it there, nor a quote in the value be told from one of cmd's. With one of them each
+    character has a caret instead, so that what stands behind a % is no variable's name.
+    """
+    if not value or re.search(r"[\0\r\n]", value):
+        raise Problem("holds a NUL or a line end" if value else "is empty, which a variable of cmd cannot be")
+    if "%" in value or '"' in value:
+        return f"set {name}=" + "".join(f"^{character}" for character in value)
+    return f'set "{name}={value}"'
 
 
 def prepend(shell: str, folder: str, below: Sequence[str] = (), behind: Sequence[str] = ()) -> str:
@@ -140,7 +213,6 @@ _READERS = {
     ("zsh", "interactive"): ("interactive", "login and interactive"),
     ("fish", "all"): ("login", "interactive", "plain"),
 }
-_STANDARD = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
 _EXTRA = ("/usr/games", "/usr/local/games", "/snap/bin", "/usr/lib/wsl/lib")
 _VOLATILE = {"_", "SHLVL", "PWD", "OLDPWD", "RANDOM", "SECONDS", "EPOCHSECONDS", "EPOCHREALTIME", "SSH_AGENT_PID"}
 _REDIRECTED = ("XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME", "XDG_STATE_HOME")
@@ -182,7 +254,7 @@ def _ask(machine: Machine, shell: str, mode: str, timeout: float, cancelled: Eve
         env |= dict.fromkeys(_REDIRECTED, data) | {"XDG_CONFIG_HOME": config}
     token = f"ccremedy-{os.getpid()}"
     # With an end of its own, because a program that a start-up file leaves running keeps our pipe open.
-    script = f"printf '\\0{token}\\0'; /usr/bin/env -0; printf '\\0{token}-end\\0'"
+    script = f"printf '\\0{token}\\0'; {machine.adapter.list_environment}; printf '\\0{token}-end\\0'"
     try:
         command = [machine.shells[shell], MODES[shell][mode], script]
         outcome = processes.run(command, env, timeout, machine.home, cancelled)
@@ -211,7 +283,7 @@ def _clean_environment(machine: Machine, shell: str) -> dict[str, str]:
     kept = ("USER", "LOGNAME", "LANG", "LC_ALL", "LC_CTYPE", "ZDOTDIR", "XDG_CONFIG_HOME", "XDG_RUNTIME_DIR")
     env = {name: value for name, value in machine.env.items() if name in kept or name.startswith("WSL")}
     current = machine.search_path()
-    path = [*_STANDARD, *(each for each in current if each in _EXTRA or machine.is_windows(each))]
+    path = [*machine.adapter.new_path, *(each for each in current if each in _EXTRA or machine.is_windows(each))]
     return env | {"HOME": machine.home, "SHELL": machine.shells[shell], "TERM": "xterm", "PATH": ":".join(path)}
 
 
@@ -223,6 +295,7 @@ def prove(
     `expects` of a change is a list of
         "path FOLDER"     FOLDER stands on PATH
         "linux PROGRAM"   PROGRAM is found, and not on a drive of Windows
+        "ahead FOLDER:OTHER…"  FOLDER stands on PATH before each of the others
         "env NAME=VALUE"  the variable has this value
     and beside PATH, which may only gain folders, no variable may have changed in any start of that shell. `again` is
     a second look after the change: what differs between the two (a time, a session's name) changes by itself.
@@ -285,6 +358,11 @@ def _missed(machine: Machine, expectation: str, env: dict[str, str]) -> str:
     path = [folder for folder in env.get("PATH", "").split(":") if os.path.isabs(folder)]
     if kind == "path":
         return "" if what in path else f"{what} is not on PATH"
+    if kind == "ahead":
+        folder, *others = what.split(":")
+        before = path[: path.index(folder)] if folder in path else path
+        first = next((each for each in before if each in others), "")
+        return f"{first} is still before {folder} on PATH" if first else ""
     found = machine.which(what, path)
     if not found:
         return f"{what} is not found"

@@ -3,7 +3,8 @@
 A case is a folder `cases/<remedy>/<what-is-wrong>/` with a `case.json`:
 
     says       one sentence: what this machine shows
-    platform   "linux", "wsl" or "windows"; where it is another one than ours, it is simulated, with "/" in its paths
+    platform   "linux", "wsl", "macos" or "windows"; where that is another system than ours, it is simulated, with "/"
+               in its paths
     files      path to content; "~/" is the home, "/" the machine's root. Content is text, or an object:
                {"text": …} {"base64": …} {"link": target} {"hard": path} {"folder": true}, and maybe a "mode" ("755")
                and a "size", up to which NULs follow
@@ -17,6 +18,9 @@ A case is a folder `cases/<remedy>/<what-is-wrong>/` with a `case.json`:
     shells     which shells are installed (["bash"]; on Windows none)
     finds      what must be found: [{"id": …, "changes": [path, …], "refused": [path, …]}], [] where all is well
     because    words that the reason must hold where nothing is found
+    processes  what runs, where the platform's own would be asked: a list of objects, with the fields of `Running` and
+               `Details` that matter ({"pid": 42, "name": "claude", "program": …}), `age` in seconds; in texts of files
+               {before:SECONDS} is then a time so long ago, in milliseconds
 
 The machine is real: files in a scratch root, the same code as anywhere, real shells. `check` runs the whole contract;
 a remedy of another package is tested by `check(Case.load(folder, MyRemedy()), scratch)`.
@@ -28,9 +32,12 @@ import base64
 import functools
 import json
 import os
+import re
 import shutil
 import stat
 import sys
+import time
+import unittest
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -40,7 +47,7 @@ from ccremedy.diagnosis import Diagnosis, diagnose
 from ccremedy.engine import Engine, Result
 from ccremedy.finding import Finding, Remedy
 from ccremedy.journal import Journal, find
-from ccremedy.machine import Facts, Machine
+from ccremedy.machine import Adapter, Details, Facts, Machine, Running
 from ccremedy.record import dataclass
 from ccremedy.resources import Change
 from ccremedy.resources.texts import Setting, Text, Whole
@@ -50,6 +57,13 @@ if TYPE_CHECKING:
     from ccremedy.network import Look, Proxy
 
 CLEAN_PATH = "{root}/usr/local/bin:{root}/usr/bin:{root}/bin"
+_BEGUN = time.time()  # the same for each machine of a case
+SYSTEMS = {
+    "linux": "linux",
+    "wsl": "linux",
+    "macos": "darwin",
+    "windows": "win32",
+}  # platform: what Python calls its system
 WSL_FILES = {"/proc/sys/kernel/osrelease": "5.15.153.1-microsoft-standard-WSL2\n", "/run/WSL": {"folder": True}}
 WINDOWS_ENV = {
     "USERPROFILE": "{home}",
@@ -77,11 +91,16 @@ class Case:
     def load(cls, folder: str, remedy: Remedy | None = None) -> Case:
         with open(os.path.join(folder, "case.json"), encoding="utf-8") as text:
             facts = json.load(text)
-        known = {"says", "platform", "files", "env", "cwd", "options", "network", "shells", "finds", "because"}
-        known |= {"registry"}
+        known = {"says", "platform", "files", "env", "cwd", "options", "network", "shells", "finds", "because",
+                 "processes", "registry"}  # fmt: skip
         assert facts.keys() <= known, f"{folder}: unknown keys {facts.keys() - known}"
         family, name = os.path.split(folder)
         return cls(name, remedy or registry.remedy(os.path.basename(family)), facts)
+
+    @property
+    def simulated(self) -> bool:
+        """Whether its system is another than the one that we run on."""
+        return SYSTEMS[self.facts["platform"]] != sys.platform
 
     def missing_shells(self) -> list[str]:
         """Those of its shells that are not installed here: without them its contract cannot be checked."""
@@ -94,7 +113,7 @@ class Case:
     def build(self, root: str) -> Machine:
         """Make this machine's files below `root`, which must be an empty or missing directory."""
         wsl, windows = (self.facts["platform"] == name for name in ("wsl", "windows"))
-        home = os.path.join(root, "Users" if windows else "home", "me")
+        home = os.path.join(root, "Users" if self.facts["platform"] in ("macos", "windows") else "home", "me")
         mask = os.umask(0o022)  # a machine is not sicker because of whoever builds it
         os.makedirs(home)
         for path, content in ((WSL_FILES if wsl else {}) | self.facts.get("files", {})).items():
@@ -107,8 +126,10 @@ class Case:
         env = {"PATH": CLEAN_PATH, "HOME": "{home}", "USER": "me"} | ({"WSL_DISTRO_NAME": "Debian"} if wsl else {})
         env |= self.facts.get("env", {})
         values = {name: _fill(value, root, home) for name, value in env.items()}
-        facts = Facts("linux", values, root, cwd, registry.program())
+        facts = Facts(SYSTEMS[self.facts["platform"]], values, root, cwd, registry.program())
         adapter = registry.adapter(facts)
+        if self.facts["platform"] == "macos":
+            _let_run(adapter, self.facts.get("processes", []), root, home)
         assert adapter.name == self.facts["platform"], f"recognised as {adapter.name}"
         installed = adapter.shells(facts)
         wanted = {name: installed.get(name, f"/usr/bin/{name}") for name in self._shells()}
@@ -129,6 +150,7 @@ class Case:
         env = {name.upper(): fill(value) for name, value in (WINDOWS_ENV | self.facts.get("env", {})).items()}
         facts = Facts("win32", env, root, fill(self.facts.get("cwd", "{home}")), registry.program(), hives)
         adapter = registry.adapter(facts)
+        _let_run(adapter, self.facts.get("processes", []), root, home)
         return Machine(home, adapter, facts, adapter.shells(facts), self._options(root, home), self._network)
 
     def _options(self, root: str, home: str) -> dict[str, bool | str]:
@@ -146,6 +168,27 @@ class Case:
             return Look("http", ok=True, status=404)
         fields = {name: value for name, value in found.items() if name not in ("roots", "chain")}
         return Look(**fields, chain=tuple(base64.b64decode(each) for each in found.get("chain", ())))
+
+
+def _let_run(adapter: Adapter, listed: list[dict[str, Any]], root: str, home: str) -> None:
+    """Give the adapter these processes: there is no folder below the root that could hold them."""
+    text = json.dumps(listed)
+    told = {each["pid"]: each for each in json.loads(_fill(text, json.dumps(root)[1:-1], json.dumps(home)[1:-1]))}
+    nothing = {"start": "1.00", "name": "", "parent": 1, "terminal": "", "cpu": 0.0, "age": 0.0}
+    less = {"ours": True, "program": "", "arguments": (), "env": {}, "folder": "", "space": ""}
+
+    def processes(facts: Facts) -> Iterator[Running]:
+        passed = {"age": time.time() - _BEGUN}
+        for each in told.values():
+            fields = {name: each.get(name, value) + passed.get(name, type(value)()) for name, value in nothing.items()}
+            yield Running(each["pid"], **fields)
+
+    def details(facts: Facts, pid: int) -> Details:
+        found = told.get(pid, {"ours": False})
+        fields = {name: found.get(name, value) for name, value in less.items()}
+        return Details(**fields | {"arguments": tuple(fields["arguments"])})
+
+    vars(adapter).update(processes=processes, details=details)
 
 
 def _make(place: str, content: Any, root: str, home: str, mode: str = "") -> None:
@@ -168,6 +211,7 @@ def _make(place: str, content: Any, root: str, home: str, mode: str = "") -> Non
 
 
 def _fill(text: str, root: str, home: str) -> str:
+    text = re.sub(r"\{before:(\d+)\}", lambda ago: str(int((_BEGUN - int(ago[1])) * 1000)), text)
     return text.replace("{root}", root).replace("{home}", home)
 
 
@@ -195,18 +239,21 @@ def snapshot(top: str) -> dict[str, tuple[Any, ...]]:
                     content = data.read()
             else:
                 content = ""
-            attributes = {name: os.getxattr(path, name, follow_symlinks=False) for name in _attributes(path)}
+            attributes = _attributes(path)
             mode = stat.S_IMODE(entry.st_mode)
             links = entry.st_nlink if not stat.S_ISDIR(kind) else 0
             found[os.path.relpath(path, top)] = (kind, mode, entry.st_uid, entry.st_gid, links, content, attributes)
     return found
 
 
-def _attributes(path: str) -> list[str]:
+def _attributes(path: str) -> dict[str, bytes]:
+    if sys.platform != "linux":
+        return {}
     try:
-        return os.listxattr(path, follow_symlinks=False)
-    except (OSError, AttributeError):
-        return []
+        names = os.listxattr(path, follow_symlinks=False)
+    except OSError:
+        return {}
+    return {name: os.getxattr(path, name, follow_symlinks=False) for name in names}
 
 
 def no_shells(machine: Machine, names: Any, timeout: float) -> shells.Answers:
@@ -430,6 +477,8 @@ def a_list_that_others_add_to_keeps_what_they_added(case: Case, scratch: str) ->
 @_on_what_can_be_taken_back
 def killed_at_any_write_it_recovers(case: Case, scratch: str) -> None:
     """A coarse sweep, for remedies of others; tests/sweep.py kills at every system call."""
+    if sys.platform == "win32":
+        raise unittest.SkipTest("needs os.fork, to have somebody to kill")
     rig = Rig.make(case, scratch, no_shells)
     before = rig.tree()
     changes = [change for finding in rig.diagnose().findings for change in finding.changes if not change.refused]

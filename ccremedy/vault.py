@@ -36,7 +36,10 @@ HOW_TO_GET_ONE = (
     " gnome-keyring and dbus, run `dbus-run-session -- bash`, and in it `gnome-keyring-daemon --unlock`"
     " (a password, then Ctrl-D)"
 )
-_UNLOCK = "Unlock it (log in to the desktop, or `gnome-keyring-daemon --unlock`), then try again"
+_UNLOCK = {  # sys.platform: how
+    "darwin": "Unlock it (`security unlock-keychain`, which asks for your password), then try again",
+    "linux": "Unlock it (log in to the desktop, or `gnome-keyring-daemon --unlock`), then try again",
+}
 _SECRET_SERVICE = "Secret Service (GNOME Keyring, KeePassXC)"
 _STORES = {  # sys.platform: (module, class, what a person calls it), the first that is there counts
     "darwin": (("keyring.backends.macOS", "Keyring", "macOS Keychain"),),
@@ -54,6 +57,7 @@ _PASSED_ON = {
     "APPDATA", "LOCALAPPDATA", "SYSTEMROOT", "TEMP", "TMP", "USERPROFILE",
 }  # fmt: skip
 _LOCKED = {"InitError", "KeyringLocked", "LockedException", "PromptDismissedException"}
+_LOCKED_CODES = {-25308, -25293, -128}  # SecBase.h: errSecInteractionNotAllowed, errSecAuthFailed, errSecUserCanceled
 _LIMIT = 65536  # bytes of UTF-8; gnome-keyring keeps them in locked memory
 _WINDOWS_LIMIT = 2560  # bytes of UTF-16: CRED_MAX_CREDENTIAL_BLOB_SIZE in wincred.h
 _ROUNDS = 40_000  # of SHA-256: about 10 ms
@@ -198,8 +202,8 @@ def _time_limit(timeout: float) -> Iterator[None]:
 
 def _open_here(env: Mapping[str, str]) -> tuple[Any, str]:
     """The store, with nothing taken from where the child would not look either."""
-    kept = tuple(os.path.join(prefix, "") for prefix in (sys.prefix, sys.base_prefix))
-    sys.path[:] = [_PARENT, *(folder for folder in sys.path if folder.startswith(kept))]
+    prefixes = {os.path.normcase(prefix) for prefix in (sys.prefix, sys.base_prefix)}
+    sys.path[:] = [_PARENT, *(each for each in sys.path if prefixes & set(files.walk_up(os.path.normcase(each))))]
     passed_on = _passed_on(env)  # before the clearing: `env` may well be os.environ
     os.environ.clear()
     os.environ.update(passed_on)
@@ -239,22 +243,24 @@ def serve() -> None:
     import json
     import signal
 
-    alarm = getattr(signal, "setitimer", None)  # should the parent be killed while a call hangs
-    if alarm:
+    def alarm(seconds: float) -> None:
+        """Should the parent be killed while a call hangs; on Windows the job ends us with it."""
+        if sys.platform != "win32":
+            signal.setitimer(signal.ITIMER_REAL, seconds)
+
+    if sys.platform != "win32":
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
     store: tuple[Any, str] | None = None
     for line in sys.stdin.buffer:
         timeout, *request = json.loads(line)
-        if alarm:
-            alarm(signal.ITIMER_REAL, timeout + 1)
+        alarm(timeout + 1)
         try:
             store = store or _open()
             reply: dict[str, object] = {"answer": _answer(*store, *request)}
         except Exception as error:  # noqa: BLE001 - see _as_problem
             problem = _as_problem(error)
             reply = {"problem": (problem.what, problem.where, problem.todo, problem.code)}
-        if alarm:
-            alarm(signal.ITIMER_REAL, 0)
+        alarm(0)
         sys.stdout.buffer.write(json.dumps(reply).encode() + b"\n")
         sys.stdout.buffer.flush()
 
@@ -308,7 +314,7 @@ def _check_collection(module: str) -> None:
         what = "keeps what it is given in memory only, so it would be lost at log-out"
         raise _of_store(what, "Choose another default keyring, one that is kept")
     if locked and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
-        raise _of_store("is locked, and there is no display on which it could ask for its password", _UNLOCK)
+        raise _of_store("is locked, and there is no display on which it could ask for its password", _how_to_unlock())
 
 
 def _by_secretstorage() -> tuple[str, bool]:
@@ -339,8 +345,10 @@ def _as_problem(error: Exception) -> Problem:
     """Only the kind of a foreign exception: its words, and what led to it, might hold the secret."""
     if isinstance(error, Problem):
         return error
-    if type(error).__name__ in _LOCKED:
-        return _of_store("is locked", _UNLOCK)
+    # keyring knows one of the ways in which macOS says so; of the others only the number is left, in what led to it.
+    numbers = {each for each in getattr(error.__cause__, "args", ()) if isinstance(each, int)}
+    if type(error).__name__ in _LOCKED or numbers & _LOCKED_CODES:
+        return _of_store("is locked", _how_to_unlock())
     return _of_store(f"failed ({type(error).__name__})", "Try again, or use another store", FAILED)
 
 
@@ -350,15 +358,18 @@ def _of_store(what: str, todo: str = HOW_TO_GET_ONE, code: int = UNSUPPORTED) ->
 
 def _silent(timeout: float) -> Problem:
     what = f"did not answer within {timeout:g} seconds: it is probably locked, and waits for a prompt that nobody sees"
-    return _of_store(what, _UNLOCK)
+    return _of_store(what, _how_to_unlock())
+
+
+def _how_to_unlock() -> str:
+    return _UNLOCK.get(sys.platform, _UNLOCK["linux"])
 
 
 def _leave_no_core() -> None:
-    try:
+    if sys.platform != "win32":
         import resource
-    except ModuleNotFoundError:  # Windows
-        return
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 # ---- the owner-only folder

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 
 from ccremedy import Facts, Problem, files
 from ccremedy.machine import Details, Running
@@ -21,6 +22,8 @@ class Linux(_posix.Posix):
         return 1 if facts.system == "linux" else 0
 
     def processes(self, facts: Facts) -> Iterator[Running]:
+        if sys.platform == "win32":
+            return
         second = os.sysconf("SC_CLK_TCK")  # in the kernel's ticks
         up = float((facts.text("/proc/uptime").split() or ["0"])[0])
         for pid in files.names(facts.under("/proc")):

@@ -1,14 +1,17 @@
-"""Windows: recognised, so that ccremedy can say that it does not work there yet; how its environment is read and kept.
+r"""Windows: variables live in the registry, and every new program gets the system's, the user's over them.
 
-A program that is started anew gets its variables from two keys of the registry, not from what we have now.
+That of the user's PATH is what ccremedy edits; `cmd`, PowerShell and Git Bash all start from it, so there is no
+start-up file that would have to say it too. The folders of the system come first, whatever a user does.
 """
 
 from __future__ import annotations
 
 import os
 
-from ccremedy import Adapter, Facts, Machine, Problem, want
+from ccremedy import Adapter, Facts, Machine, Problem, files, want
 from ccremedy.errors import UNSUPPORTED
+from ccremedy.machine import Details, Running
+from ccremedy.shells import bash_files, quote
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,10 +19,22 @@ if TYPE_CHECKING:
 
     from ccremedy import Change
 
+# Where only an administrator may write. Not PATH: a folder of the user's, or the working directory, comes before.
+_TRUSTED = {
+    "cmd.exe": ("/Windows/System32",),
+    "wsl.exe": ("/Windows/System32", "/Program Files/WSL"),
+    "powershell.exe": ("/Windows/System32/WindowsPowerShell/v1.0",),
+    "pwsh.exe": ("/Program Files/PowerShell/7",),
+    "git.exe": ("/Program Files/Git/cmd", "/Program Files (x86)/Git/cmd"),
+    "bash.exe": ("/Program Files/Git/bin", "/Program Files (x86)/Git/bin"),
+}
+_SHELLS = {"cmd": "cmd.exe", "powershell": "powershell.exe", "pwsh": "pwsh.exe", "bash": "bash.exe"}
+_PATHEXT = ".COM;.EXE;.BAT;.CMD"
+_PROFILES = ("profile.ps1", "Microsoft.PowerShell_profile.ps1", "Microsoft.VSCode_profile.ps1")
+
 
 class Windows(Adapter):
     name = "windows"
-    unsupported = "not yet supported by this version of ccremedy"
     separator = ";"
     home = "USERPROFILE"
     editor = "windows"
@@ -30,32 +45,39 @@ class Windows(Adapter):
         return 1 if facts.system == "win32" else 0
 
     def state_folder(self, facts: Facts) -> str:
-        return os.path.join(facts.env.get("LOCALAPPDATA", ""), "ccremedy")
+        return os.path.join(_folder(facts, "LOCALAPPDATA", "AppData", "Local"), "ccremedy")
 
     def config_folder(self, facts: Facts) -> str:
-        return facts.env.get("APPDATA", "")
+        return _folder(facts, "APPDATA", "AppData", "Roaming")
 
     def file_names(self, facts: Facts, program: str) -> tuple[str, ...]:
-        ends = facts.env.get("PATHEXT", ".COM;.EXE;.BAT;.CMD").split(";")
-        if any(program.lower().endswith(end.lower()) for end in ends if end):
+        if os.path.splitext(program)[1]:
             return (program,)
-        return tuple(dict.fromkeys(program + each for end in ends if end for each in (end.lower(), end)))
+        known = facts.env.get("PATHEXT") or _PATHEXT
+        return tuple(program + each.strip().lower() for each in known.split(";") if each.strip())
 
     def trusted(self, facts: Facts, program: str) -> str:
-        path = facts.under(f"/Windows/System32/{program}")
-        return path if os.access(path, os.X_OK) else ""
+        name = program if program.endswith(".exe") else f"{program}.exe"
+        paths = (os.path.join(facts.under(folder), name) for folder in _TRUSTED.get(name, ()))
+        return next((path for path in paths if files.executable(path)), "")
 
     def shells(self, facts: Facts) -> dict[str, str]:
-        return {}
+        found = ((name, self.trusted(facts, program)) for name, program in _SHELLS.items())
+        return {name: program for name, program in found if program}
 
-    def start_up_files(self, machine: Machine) -> list[tuple[str, str]]:
-        return []
+    def shell_command(self, facts: Facts, command: str) -> Sequence[str] | str:
+        # As node and Bun do it. /s: the outer quotes go and nothing else; /d: no AutoRun of anybody's.
+        return f'"{self.trusted(facts, "cmd.exe")}" /d /s /c "{command}"'
+
+    def quote(self, word: str) -> str:
+        return quote("either", word)  # Git Bash may be what runs it
 
     def new_environment(self, machine: Machine) -> Mapping[str, str]:
-        from ccremedy import hive
+        from ccremedy import hive  # here and below: other platforms, which import this module too, need it nowhere
 
-        key = machine.facts.key
-        return hive.environment(machine.env, key(hive.SYSTEM_ENVIRONMENT), key(hive.ENVIRONMENT))
+        facts = machine.facts
+        system, user = facts.key(hive.SYSTEM_ENVIRONMENT), facts.key(hive.ENVIRONMENT)
+        return hive.environment(facts.env, system, user)
 
     def environment_keys(self, facts: Facts) -> tuple[str, ...]:
         from ccremedy import hive
@@ -65,18 +87,62 @@ class Windows(Adapter):
     def persist_path(
         self, machine: Machine, name: str, folder: str, expect: str, behind: Sequence[str] = ()
     ) -> Iterator[Change]:
-        from ccremedy import Segment  # brings the registry along, which other platforms need not have
+        from ccremedy import Segment
 
-        if any(character in folder for character in ';%"\n'):
-            what = "has a semicolon, a percent sign or a quote in its name, so it cannot stand on PATH"
-            raise Problem(what, where=folder, code=UNSUPPORTED)
+        for mark, what in ((";", "a semicolon"), ("%", "a percent sign"), ('"', "a quotation mark")):
+            if mark in folder:
+                what = f"has {what} in its name, so it cannot stand on PATH"
+                raise Problem(what, where=folder, code=UNSUPPORTED)
+        by_hand = f"Add {folder} to the Path of your account: Settings, “Edit environment variables for your account”"
         for key in self.environment_keys(machine.facts):
-            changes = want(Segment(key, "Path", folder), folder, expects=(expect,))
+            changes = want(Segment(key, "Path", folder), folder, by_hand=by_hand, expects=(expect,))
             yield from (change for change in changes if not change.before)  # it may stand there in another spelling
 
     def persist_variables(self, machine: Machine, name: str, values: Mapping[str, str]) -> Iterator[Change]:
         from ccremedy import Value, hive
 
         for key in self.environment_keys(machine.facts):
-            for variable, value in values.items():
-                yield from want(Value(key, variable), hive.spelled(1, hive.as_data(value)), by_hand=value)
+            for variable, text in values.items():
+                by_hand = f"Set {variable} to {text} in the environment variables of your account"
+                spelled = hive.spelled(1, hive.as_data(text))
+                yield from want(Value(key, variable), spelled, by_hand=by_hand, expects=(f"env {variable}={text}",))
+
+    def start_up_files(self, machine: Machine) -> list[tuple[str, str]]:
+        """Git Bash's, in the home directory, and PowerShell's (5.1 and 7), wherever the documents are."""
+        documents = documents_folder(machine)
+        folders = [os.path.join(documents, name) for name in ("WindowsPowerShell", "PowerShell")]
+        found = [(os.path.join(folder, name), "powershell") for folder in folders for name in _PROFILES]
+        return [*((path, "sh") for path in bash_files(machine)), *found]
+
+    def processes(self, facts: Facts) -> Iterator[Running]:
+        from ccremedy import processes
+
+        for pid, parent, name in processes.listing():
+            start = processes.started(pid)
+            if start:
+                used, age = processes.use(pid)
+                yield Running(pid, start, name, parent, "", used, age)
+
+    def details(self, facts: Facts, pid: int) -> Details:
+        from . import _processes
+
+        return _processes.details(pid)
+
+    def gone(self, process: Running, running: Mapping[int, Running]) -> bool:
+        """Windows leaves the number of a parent that has ended, and may give it to a process that came later."""
+        parent = running.get(process.parent)
+        return parent is None or int(parent.start) > int(process.start)
+
+
+def _folder(facts: Facts, name: str, *parts: str) -> str:
+    set_to = facts.env.get(name, "")
+    return set_to if os.path.isabs(set_to) else os.path.join(facts.env.get("USERPROFILE", ""), *parts)
+
+
+def documents_folder(machine: Machine) -> str:
+    """Where the documents are: OneDrive and administrators move them."""
+    from ccremedy import hive
+
+    key = machine.facts.key(rf"{hive.USER}\Software\Microsoft\Windows\CurrentVersion\Explorer\User Shell Folders")
+    moved = hive.expanded(hive.text(key, "Personal"), machine.env)
+    return moved if os.path.isabs(moved) else machine.path("Documents")

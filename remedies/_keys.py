@@ -105,6 +105,9 @@ def elsewhere(machine: Machine, taken: set[str]) -> Iterator[Place]:
         for number, token in _tokens(path) if path not in taken else []:
             note = " (git tracks this file: whoever has the repository has the key)" if path in tracked else ""
             yield Place(f"{path}, line {number}{note}", Secret(token))
+    for value, where in machine.adapter.reported_variables(machine, KEY):
+        if value:
+            yield Place(f"{KEY} in {where}", Secret(value))
 
 
 def _rest(machine: Machine) -> Iterator[str]:

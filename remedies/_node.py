@@ -34,7 +34,8 @@ def managers(machine: Machine) -> Iterator[Manager]:
         if home and files.names(os.path.join(home, "versions", "node")):
             yield Manager("nvm", home, _nvm_programs(home))
             break
-    for home in (env.get("FNM_DIR"), os.path.join(data, "fnm"), machine.path(".fnm")):
+    desktop = machine.adapter.config_folder(machine.facts)  # on macOS fnm's own folder is there
+    for home in (env.get("FNM_DIR"), os.path.join(data, "fnm"), os.path.join(desktop, "fnm"), machine.path(".fnm")):
         if home and files.names(os.path.join(home, "node-versions")):
             yield Manager("fnm", home, _fnm_programs(home))
             break

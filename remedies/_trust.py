@@ -59,6 +59,10 @@ def switches(machine: Machine) -> Iterator[tuple[str, Change | None]]:
             data = _text(path).encode("utf-8", "surrogateescape")
             if any(each.value.lower() in values for each in editors.get_assignments(data, name, "env")):
                 yield f"{name} is switched off in {path}, which ccremedy does not edit", None
+    for name, values in known["variables"].items():
+        for value, where in machine.adapter.reported_variables(machine, name):
+            if value.lower() in values:
+                yield f"{name} is {value} in {where}, which ccremedy does not edit", None
 
 
 def _lines(path: str, name: str, syntax: str, values: list[str]) -> Iterator[tuple[str, Change | None]]:
@@ -110,7 +114,7 @@ def useless(machine: Machine, name: str) -> Iterator[Change]:
 
 
 def proxies(machine: Machine) -> Iterator[Source]:
-    """What npm, git and VS Code go through, in this order."""
+    """What npm, git, VS Code and programs outside of any shell go through, in this order."""
     npmrc, git = _npmrc(machine), machine.path(".gitconfig")
     for name in ("https-proxy", "proxy"):
         for each in editors.get_assignments(_text(npmrc).encode("utf-8", "surrogateescape"), name, "npmrc"):
@@ -120,6 +124,9 @@ def proxies(machine: Machine) -> Iterator[Source]:
     for path in _keys.editor_settings(machine):
         if change := removal(path, "/http.proxy", strict=False):
             yield Source(str(change.before).strip('"'), path)
+    for name in settings.PROXY_NAMES:
+        for value, where in machine.adapter.reported_variables(machine, name):
+            yield Source(value, f"{name} in {where}")
 
 
 def authorities(machine: Machine) -> Iterator[Source]:
@@ -129,6 +136,8 @@ def authorities(machine: Machine) -> Iterator[Source]:
         found = settings.variable(machine, name)
         if found.value:
             yield Source(found.value, f"{name} in {found.where}")
+        for value, where in machine.adapter.reported_variables(machine, name):
+            yield Source(value, f"{name} in {where}")
     for each in editors.get_assignments(_text(npmrc).encode("utf-8", "surrogateescape"), "cafile", "npmrc"):
         yield Source(each.value.replace("${HOME}", machine.home), f"cafile in {npmrc}")
     if found_in_git := _git(git, "sslcainfo"):

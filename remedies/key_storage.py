@@ -38,8 +38,20 @@ class KeyStorage(Remedy):
             yield from found
             return
         used = credentials.credentials(machine)
-        first = f"Claude Code uses {used[0]}" if used else "Claude Code has no credential at all"
-        yield Healthy(f"no key lies open; {first}")
+        yield from [Healthy(f"no key lies open; Claude Code uses {used[0]}")] if used else _stored_login(machine)
+
+
+def _stored_login(machine: Machine) -> Iterator[Finding | Healthy]:
+    """What is to be said of a machine on which only a store of the system's can let Claude Code in."""
+    held, unseen = credentials.logins(machine)
+    for each in unseen:
+        if each.todo:
+            yield Finding(
+                "login-unseen", f"{each.where} {each.note}", (), (each.todo,), severity="warning", risk="manual"
+            )
+            return
+    first = f"Claude Code uses {held[0]}" if held else "Claude Code has no credential at all"
+    yield Healthy(f"no key lies open; {first}{''.join(f'; {each.where} {each.note}' for each in unseen)}")
 
 
 def _move(machine: Machine) -> Iterator[Finding]:

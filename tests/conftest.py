@@ -2,15 +2,21 @@
 
 No test may touch the home of whoever runs the suite. HOME is a scratch directory for the whole session, and after
 every test the files that ccremedy could have edited in the real one are looked at: the test that touched one fails.
+
+The suite also runs on Windows. A module that cannot even be imported there, for what Windows does not have, is skipped
+with a reason that names it: see `pytest_exception_interact`.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
+import re
 import shutil
 import subprocess
 import sys
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,15 +27,17 @@ import pytest
 from ccremedy import hive
 
 ROOT = Path(__file__).resolve().parent.parent
+
 _REAL_HOME = os.path.expanduser("~")
 _WATCHED = (
     ".bashrc", ".bash_profile", ".bash_login", ".profile", ".zshenv", ".zshrc", ".zprofile", ".npmrc", ".npm-global",
-    ".config/fish/config.fish", ".local/state/ccremedy",
+    ".config/fish/config.fish", ".local/state/ccremedy", "AppData/Local/ccremedy", "AppData/Roaming/npm",
 )  # fmt: skip
+_WINDOWS = os.name == "nt"
 
 
-def _sentinel() -> dict[str, tuple[int, int, int] | None]:
-    found: dict[str, tuple[int, int, int] | None] = {}
+def _sentinel() -> dict[str, object]:
+    found: dict[str, object] = {r"HKEY_CURRENT_USER\Environment": _user_environment()}
     for name in _WATCHED:
         try:
             entry = os.lstat(os.path.join(_REAL_HOME, name))
@@ -39,13 +47,34 @@ def _sentinel() -> dict[str, tuple[int, int, int] | None]:
     return found
 
 
+def _user_environment() -> list[object]:
+    """Windows keeps it in the registry, which no variable can point elsewhere."""
+    values: list[object] = []
+    if sys.platform == "win32":
+        import winreg
+
+        with contextlib.suppress(OSError), winreg.OpenKey(winreg.HKEY_CURRENT_USER, "Environment") as key:
+            while True:  # until there is no next one
+                values.append(winreg.EnumValue(key, len(values)))
+    return values
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _home_is_scratch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HOME", str(tmp_path_factory.mktemp("home-of-nobody")))
+        home = tmp_path_factory.mktemp("home-of-nobody")
+        for name, value in _home(home, home / "AppData" / "Local").items():
+            patch.setenv(name, value)
         for name in ("XDG_STATE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "ZDOTDIR", "CLAUDE_CONFIG_DIR", "NVM_DIR"):
             patch.delenv(name, raising=False)
         yield
+
+
+def _home(home: Path, state: Path) -> dict[str, str]:
+    """The variables that make this somebody's home."""
+    if not _WINDOWS:
+        return {"HOME": str(home)}
+    return {"USERPROFILE": str(home), "APPDATA": str(home / "AppData" / "Roaming"), "LOCALAPPDATA": str(state)}
 
 
 @pytest.fixture(autouse=True)
@@ -65,6 +94,10 @@ def _registry_is_of_one_test() -> Iterator[None]:
 
 
 # ---- the command line
+
+_ALWAYS = (
+    ("SYSTEMROOT", "COMSPEC", "PATHEXT", "TEMP", "TMP", "USERNAME") if _WINDOWS else ()
+)  # what Windows starts with
 
 
 @dataclass(frozen=True)
@@ -90,7 +123,8 @@ class CommandLine:
 
     def environment(self, changes: Mapping[str, str | None] | None = None) -> dict[str, str]:
         env: dict[str, str | None] = {
-            "HOME": str(self.home),
+            **{name: os.environ[name] for name in _ALWAYS if name in os.environ},
+            **_home(self.home, self.state),
             "XDG_STATE_HOME": str(self.state),
             "PATH": self.path,
             "PYTHONPATH": str(self.source),
@@ -109,7 +143,7 @@ class CommandLine:
         return subprocess.Popen(
             self.command(*words),
             env=self.environment(env),
-            cwd=self.home if self.home.is_dir() else "/",
+            cwd=self.home if self.home.is_dir() else self.home.anchor,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -122,7 +156,7 @@ class CommandLine:
         done = subprocess.run(
             self.command(*words),
             env=self.environment(env),
-            cwd=self.home if self.home.is_dir() else "/",
+            cwd=self.home if self.home.is_dir() else self.home.anchor,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=timeout,
@@ -154,7 +188,7 @@ def _namespaces() -> bool:
 
 
 _CAPABILITIES: dict[str, tuple[Callable[[], bool], str]] = {
-    "root": (lambda: os.geteuid() == 0, "needs root, to act as two users"),
+    "root": (lambda: not _WINDOWS and os.geteuid() == 0, "needs root, to act as two users"),
     "mount namespaces": (_namespaces, "needs mount namespaces (unshare -m), to have a disk that is full"),
     "proc": (lambda: os.path.exists("/proc/self/environ"), "needs /proc"),
 }
@@ -180,3 +214,37 @@ def needs() -> Callable[[str], None]:
             pytest.skip(reason)
 
     return check
+
+
+_OF_UNIX = ("fcntl", "grp", "mitmproxy", "pexpect", "pty", "pwd", "resource", "secretstorage", "termios", "tty")
+
+
+def pytest_exception_interact(
+    node: pytest.Item | pytest.Collector,
+    call: pytest.CallInfo[object],
+    report: pytest.CollectReport | pytest.TestReport,
+) -> None:
+    """On Windows, skip the module that asks for what only Unix has. One that fails in ccremedy's own code fails."""
+    if _WINDOWS and isinstance(node, pytest.Module) and call.excinfo and (reason := _only_on_unix(call.excinfo.value)):
+        report.outcome, report.longrepr = "skipped", (str(node.path), 1, f"Skipped: {reason}")
+
+
+def _only_on_unix(error: BaseException) -> str:
+    cause = error.__cause__ or error  # pytest puts its own around an ImportError
+    asking = traceback.extract_tb(cause.__traceback__)[-1].filename
+    wanted = re.fullmatch(r"No module named '(\w+)'|module '(os|signal|socket)' has no attribute '(\w+)'", str(cause))
+    if not wanted or not Path(asking).is_relative_to(ROOT / "tests"):
+        return ""
+    name = wanted[1] or f"{wanted[2]}.{wanted[3]}"
+    return f"needs {name}, which Windows does not have" if wanted[2] or name in _OF_UNIX else ""
+
+
+# ---- what is told at the end
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What tests have recorded under the name `told`: a worker of xdist can print nothing itself."""
+    for report in (each for name in ("passed", "failed", "skipped") for each in terminalreporter.getreports(name)):
+        for name, value in report.user_properties if report.when == "call" else ():
+            if name == "told":
+                terminalreporter.write_line(str(value))

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 from real import fetch
 
@@ -219,6 +220,23 @@ NOT_SEEN = {
     ),
     "npmrc": ("[x]\n{}=y", ";{}=x", "#{}=x", "{}", "{}[]=x", "x{}=x"),
     "env": ("#{}=x", "{}", "{} x", "x{}=x", "{}="),
+    "powershell": (
+        "# $env:{} = 'x'", "$env:A{} = 'x'", "$env:{}A = 'x'", "${} = 'x'", "$env:{} = x", "$env:{} = $x",
+        '$env:{} = "$x"', '$env:{} = "$(x)"', '$env:{} = "a`nb"', "$env:{} = 'x' + 'y'", "$env:{} = 'x', 'y'",
+        "$env:{} += 'x'", "$env:{} = 'x'; foo", "$env:{} = 'x' | foo", "$env:{} = 'x", "$env:{} = 'a\nb'",
+        "$env:{} = 'x'.Trim()", "$env:{} = 'x'\n  | foo", "$env:{} = 'x'\n  # why\n  | foo", "$env:{} = 'x'\n.Trim()",
+        "foo; $env:{} = 'x'", "$a = $env:{} = 'x'", "$a =\n$env:{} = 'x'", "$a,\n$env:{} = 'x'", "$a.\n$env:{} = 'x'",
+        "[string]\n$env:{} = 'x'", "foo `\n$env:{} = 'x'", "foo `\r\n$env:{} = 'x'", "foo |\n$env:{} = 'x'",
+        "@'\n$env:{} = 'x'\n'@", '@"\n$env:{} = "x"\n"@', "@‘ \r\n$env:{} = 'x'\n’@", "<#\n$env:{} = 'x'\n#>",
+        "'\n$env:{} = 'x'\n'", "'it''s\n$env:{} = 'x'\n'", '"$("a\n$env:{} = \'x\'")"', '"a `"\n$env:{} = "x"\n"',
+        "@{{\n$env:{} = 'x'\n}}", "(\n$env:{} = 'x'\n)", "$a[\n$env:{} = 'x'\n]", "if (\n$env:{} = 'x'\n) {{}}",
+        "foo )\n$env:{} = 'x'", "foo 'x\n$env:{} = 'x'", "foo <# x\n$env:{} = 'x'", "foo#'\n$env:{} = 'x'",
+        "$env:{} = 'x'\n# SIG # Begin signature block\n# MII",
+        "[Environment]::SetEnvironmentVariable('{}', 'x', 'User')",
+        "[Environment]::SetEnvironmentVariable('{}', 'x', $where)",
+        "[Environment]::SetEnvironmentVariable('{}', 'x'",
+        "$env:{} = 'x')", "Set-Item Env:{} x", "Set-Item Env:{} 'x' -WhatIf", "Set-Item Variable:{} 'x'",
+    ),
 }  # fmt: skip
 
 
@@ -236,6 +254,22 @@ _ANY = {
     "fish": (b"set -gx K x", b"  set K 'a b';", b"set K $x"),
     "env": (b"K=x", b'export K = "a b" # c', b"K='x'", b"K="),
     "npmrc": (b"K=x", b'"K" = x ; c', b"K[]=x", b"[K]"),
+    "powershell": (
+        b"$env:K = 'x'",
+        b'  ${Env:k}="a`"b"; # c',
+        b"$env:K = $x",
+        b"@'",
+        b"'@",
+        b"<#",
+        b"#>",
+        b"foo `",
+        b"if ($x) {",
+        b"}",
+        b"(",
+        "Set-Item Env:K ‘x’".encode(),
+        b"[Environment]::SetEnvironmentVariable('K','x')",
+        b"| foo",
+    ),
 }
 _NOISE = (
     b"# mine",
@@ -274,11 +308,137 @@ def test_what_was_put_aside_comes_back_and_nothing_else_changes(syntax: str, dat
     lines, now = text.split(b"\n"), aside.split(b"\n")
     changed = [os.fsdecode(line) for line, new in zip(lines, now) if line != new]
     assert len(lines) == len(now)
-    assert changed == [each.line for each in seen if not each.aside]
+    assert [line.removeprefix("\ufeff") for line in changed] == [each.line for each in seen if not each.aside]
     assert all(new.endswith(b"\r") == line.endswith(b"\r") for line, new in zip(lines, now))
     if seen:
         with pytest.raises(Problem):
             put_assignments(text, "K", syntax, before + "\nK=x")
+
+
+def test_a_first_line_with_a_mark_is_put_aside_as_the_others_are() -> None:
+    data = b"\xef\xbb\xbf$env:K = 'x'\n$env:K = 'y'\n"
+    aside = _aside(data, "powershell", "K")
+    assert [each.aside for each in get_assignments(aside, "K", "powershell")] == [True, True]
+    assert put_assignments(aside, "K", "powershell", "$env:K = 'x'\n$env:K = 'y'") == data
+
+
+@settings(deadline=None)
+@given(_any_file("powershell"), st.sampled_from(("utf-16-le", "utf-16-be")))
+def test_what_was_put_aside_in_utf_16_comes_back(data: bytes, encoding: str) -> None:
+    text = data.decode("utf-8", "replace").lstrip("\ufeff\0")  # with a NUL it would be taken for UTF-32
+    wide = f"\ufeff{text}".encode(encoding)
+    seen = get_assignments(wide, "K", "powershell")
+    assert seen == get_assignments(text.encode(), "K", "powershell")
+    aside = _aside(wide, "powershell", "K")
+    assert aside == f"\ufeff{_aside(text.encode(), 'powershell', 'K').decode()}".encode(encoding)
+    assert put_assignments(aside, "K", "powershell", "\n".join(each.line for each in seen)) == wide
+
+
+# ---- PowerShell, which is simulated: by a grammar of it
+
+PS_PIECES = (
+    "a", "sk-ant-api03-x_Y9-", "''", '""', '`"', "`$", "``", "`a", "`n", "`'", "$", "$x", "$(x)", "$(x 'y')", "#", "<#",
+    "#>", "@", " ", "\t", "{", "}", "(", ")", "[", "]", ";", "|", "&", "é", "%", "\\", "//", "=", ",", "--%", "`0",
+)  # fmt: skip
+PS_LEADS = (
+    "$env:{} = ", "$env:{}=", "  $Env:{}\t=", "${{env:{}}} = ", "\t${{ENV:{}}}=", "$env:{} += ", "$env:{} = $a = ",
+    "$x = ",
+)  # fmt: skip
+PS_ENDS = ("", " ", ";", " ;", " # mine", "; # it's", "\t", " | foo", " + 'x'", "; foo", ".Trim()")
+PS_PLACES = (
+    "{}", "if ($x) {{\n  {}\n}}", "if ($x) {{}} else {{\n{}\n}}", "foreach ($i in 1) {{\n\t{}\n}}",
+    "function f {{\n{}\n}}\nf", "try {{\n{}\n}} catch {{}}", "switch ($x) {{\n'a' {{\n{}\n}}\n}}", "& {{\n{}\n}}",
+    "$a = @(\n{}\n)", "$a = $(\n{}\n)", "(\n{}\n)", "@{{\n{}\n}}", "@{{ a = {{\n{}\n}} }}", "<#\n{}\n#>", "@'\n{}\n'@",
+    '@"\n{}\n"@', "foo `\n{}", "$a =\n{}", "$a,\n{}", "foo |\n{}", "{}\n  | foo", "{}\n# a.b | c\nfoo",
+    "{}\n<# a #>\n| foo",
+    "'\n{}\n'", '"\n{}\n"', "foo {{\n{}\n}} -bar", "do {{\n{}\n}} while ($x)", "{}\n{}",
+)  # fmt: skip
+PS_OTHERS = (
+    "# $env:{} = 'no'", "# it's", '# "', "<# it's\n#>", "#region x", "foo", "foo 'it is'", 'foo "it\'s $(x "y" (z))"',
+    "$a = 'it''s'", "foo -bar:'x' --baz", "$p = \"$env:{}\"", "foo `\n  bar", "@'\nit's\n'@", '@"\n"$x"\n"@ | foo',
+    "", "$a = 1",
+    "$a[0]", "Set-Alias ll ls", "cd ..", "if ($a -eq '#') {{ foo }}", "$a = @{{ b = 1; 'c' = \"d\" }}",
+    "foo | % {{ $_ }}", "ls *.[ch]",
+    "foo a#b", "foo $a`'b", "function prompt {{ \"PS $($a.b('c'))> \" }}", ". $PROFILE", "[void](foo)",
+    "using namespace System",
+    "& 'C:\\x y\\z.exe' init | Out-String | Invoke-Expression",
+    "Invoke-Expression (& { (zoxide init powershell | Out-String) })",
+)  # fmt: skip
+
+
+def _ps(text: str, line: str = "") -> str:
+    return text.replace("{}", line or NAME).replace("{{", "{").replace("}}", "}")
+
+
+def _ps_lines() -> st.SearchStrategy[str]:
+    word = st.lists(st.sampled_from(PS_PIECES), max_size=4).map("".join)
+    quoted = st.one_of(word.map("'{}'".format), word.map('"{}"'.format))
+    ends = st.sampled_from(PS_ENDS)
+    return st.builds(lambda lead, value, end: _ps(lead) + value + end, st.sampled_from(PS_LEADS), quoted, ends)
+
+
+def _ps_files() -> st.SearchStrategy[str]:
+    setting = st.builds(_ps, st.sampled_from(PS_PLACES), _ps_lines())
+    parts = st.lists(st.one_of(setting, st.sampled_from(PS_OTHERS).map(_ps)), min_size=1, max_size=5)
+    return st.builds(lambda found, end: "\n".join(found) + end, parts, st.sampled_from(("\n", "")))
+
+
+def _in_grammar(text: str) -> list[tuple[int, str]] | None:
+    """The lines that only set the variable to a literal, each with the literal; None for what is no script."""
+    tree_sitter, grammar = pytest.importorskip("tree_sitter"), pytest.importorskip("tree_sitter_pwsh")
+    root = tree_sitter.Parser(tree_sitter.Language(grammar.language())).parse(text.encode()).root_node
+    if root.has_error:
+        return None
+    lines, found, todo = text.encode().split(b"\n"), [], [root]
+    while todo:
+        node = todo.pop()
+        todo += node.named_children
+        if node.type != "assignment_expression" or node.parent.parent.type != "statement_list":
+            continue
+        left, operator = node.named_children[:2]
+        right = node.child_by_field_name("value")
+        while right.type != "string_literal" and len(right.named_children) == 1:
+            (right,) = right.named_children
+        place, line = node.start_point[0], lines[node.start_point[0]]
+        alone = len(node.parent.named_children) == 1 and not line[: node.start_point[1]].strip()
+        alone = alone and bool(re.fullmatch(rb"[ \t]*(;[ \t]*)?((?<=[ \t;])#.*)?", line[node.end_point[1] :]))
+        ours = left.text.decode().lower() in (f"$env:{NAME}".lower(), f"${{env:{NAME}}}".lower())
+        literal = right.type == "string_literal" and re.fullmatch(rb"'.*'|" + _PLAIN, right.text)
+        if alone and ours and literal and operator.text == b"=" and node.end_point[0] == place:
+            found.append((place + 1, right.text.decode()))
+    return sorted(found)
+
+
+_PLAIN = rb'"(?:[^"`$]|""|`[^0abefnrtuv])*"'  # nothing in it is replaced by anything else
+
+
+@settings(
+    max_examples=1_000, deadline=None, derandomize=True,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
+)  # fmt: skip
+@given(_ps_files())
+def test_simulated_what_is_seen_is_what_a_grammar_of_powershell_sees(text: str) -> None:
+    wanted = _in_grammar(text)
+    assume(wanted is not None)
+    seen = get_assignments(text.encode(), NAME, "powershell")
+    assert [(each.number, each.raw) for each in seen] == wanted
+
+
+def test_simulated_taking_every_line_for_a_statement_of_powershell_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = [_ps(place, f"$env:{NAME} = 'x'") for place in PS_PLACES]
+    wanted = {text: found for text in texts if (found := _in_grammar(text)) is not None}
+
+    def wrong() -> list[str]:
+        return [
+            text
+            for text, found in wanted.items()
+            if len(get_assignments(text.encode(), NAME, "powershell")) != len(found)
+        ]
+
+    assert len(wanted) > len(texts) - 5
+    assert not wrong()
+    monkeypatch.setattr(editors, "_statements", lambda text: [each.start() for each in re.finditer("^", text, re.M)])
+    assert len(wrong()) > 8
 
 
 # ---- what programs that read .env files and npmrcs make of them

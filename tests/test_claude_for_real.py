@@ -18,6 +18,8 @@ from real.world import CACHE, UID, Outcome, World, node_and_npm, world
 
 from ccremedy.testing import snapshot
 
+pytestmark = [pytest.mark.cell("npm-prefix", "linux", "real"), pytest.mark.cell("reset-config", "linux", "real")]
+
 QUIET = {"DISABLE_AUTOUPDATER": "1", "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1"}
 CUT_SHORT = '{"numStartups": 7, "projects": {"/home/dev/shop": {"has'
 MESSAGE = "is corrupted"

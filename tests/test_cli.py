@@ -520,7 +520,12 @@ ALLOWED = {
     "ccremedy/files/__init__.py": "every touch of the file system",
     "ccremedy/files/posix.py": "the same, as Linux and macOS do it",
     "ccremedy/files/linux.py": "and only Linux",
-    "ccremedy/processes.py": "every process",
+    "ccremedy/files/macos.py": "and only macOS",
+    "ccremedy/files/windows.py": "and Windows",
+    "ccremedy/hive.py": "the registry of Windows",
+    "ccremedy/processes/__init__.py": "every process",
+    "ccremedy/processes/posix.py": "the same, as Linux and macOS do it",
+    "ccremedy/processes/windows.py": "and Windows",
     "ccremedy/network.py": "every connection",
     "ccremedy/testing.py": "makes the sick machines of the tests",
 }

@@ -13,7 +13,9 @@ CASES = testing.cases(os.path.join(os.path.dirname(__file__), "cases"))
 
 
 @pytest.mark.parametrize("clause", testing.CLAUSES, ids=lambda clause: clause.__name__)
-@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.remedy.id}/{case.name}")
+@pytest.mark.parametrize(
+    "case", CASES, ids=lambda case: f"{case.remedy.id}/{case.name}{' (simulated)' * case.simulated}"
+)
 def test_contract(case: testing.Case, clause: object, tmp_path: Path) -> None:
     assert callable(clause)
     if missing := case.missing_shells():

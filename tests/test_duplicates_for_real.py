@@ -16,6 +16,8 @@ import pytest
 from real import fetch
 from real.world import CACHE, Outcome, World, node_and_npm, world
 
+pytestmark = pytest.mark.cell("duplicate-sessions", "linux", "real")
+
 QUIET = {"DISABLE_AUTOUPDATER": "1", "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1"}
 KEY = "sk-ant-" + "x" * 40
 CLAUDE = "/home/dev/.npm-global/bin/claude"

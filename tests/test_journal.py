@@ -258,7 +258,7 @@ def test_deep_nesting_with_a_right_checksum_is_damage(journal: Journal) -> None:
 
 @pytest.mark.parametrize(
     "make",
-    [os.mkdir, os.mkfifo, lambda path: os.symlink("x", path)],
+    [os.mkdir, lambda path: os.mkfifo(path), lambda path: os.symlink("x", path)],
     ids=["a directory", "a pipe", "a link to nothing"],
 )
 def test_what_is_no_file_is_never_waited_for(make: Callable[[str], None], journal: Journal) -> None:

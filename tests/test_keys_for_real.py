@@ -32,6 +32,8 @@ from ccremedy.journal import Journal, Run, Step
 from ccremedy.testing import Case, snapshot
 from ccremedy.vault import SERVICE, Vault
 
+pytestmark = pytest.mark.cell("key-storage", "linux", "real")
+
 QUIET = {
     "DISABLE_AUTOUPDATER": "1",
     "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",

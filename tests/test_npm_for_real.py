@@ -12,6 +12,8 @@ import pytest
 from real import fetch, managers, npmrc_matrix
 from real.world import UID, World, node_and_npm, world
 
+pytestmark = pytest.mark.cell("npm-prefix", "linux", "real")
+
 # ---- the reader
 
 POINTS = npmrc_matrix.points()

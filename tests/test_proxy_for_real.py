@@ -33,6 +33,8 @@ from ccremedy.machine import Machine
 from ccremedy.resources.texts import Line, Setting
 from ccremedy.testing import Case, Rig, cases, no_shells, snapshot
 
+pytestmark = pytest.mark.cell("proxy-ca", "linux", "real")
+
 KEPT, SENT = "UNABLE_TO_VERIFY_LEAF_SIGNATURE", "SELF_SIGNED_CERT_IN_CHAIN"  # node's words for the two kinds
 QUIET = {
     "ANTHROPIC_API_KEY": "dummy",

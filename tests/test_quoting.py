@@ -3,25 +3,32 @@
 Each shell reads, at an interactive start and from its own start-up file, the very lines that the product writes. Twins
 that quote as people do (double quotes; a csh as if it were a sh) are caught. A NUL can stand in no environment: the
 places that values come from refuse it.
+
+What is for Windows goes through Wine's cmd.exe into a Windows program that says which words it was given, and through
+own readers of what Microsoft publishes: where Wine is known to differ, and where there is no PowerShell.
 """
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import json
 import os
 import random
+import re
+import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from ccremedy import Block, Problem, editors, registry
 from ccremedy.network import read_proxy
-from ccremedy.shells import quote
+from ccremedy.shells import export, quote
 from ccremedy.testing import Case, Rig
 
 Needs = Callable[[str], None]
@@ -233,3 +240,602 @@ def test_a_value_cannot_end_the_block_that_it_stands_in(tmp_path: Path) -> None:
             data = editors.put_block(data, "proxy-ca", change.after, at_end=False)
             assert editors.get_block(data, "proxy-ca") == change.after
     assert editors.put_block(data, "proxy-ca", None, at_end=False) == b"# mine\n"
+
+
+# ---- Windows: values that want out of a word of cmd.exe, or out of one of the program that it starts
+
+CMD_COMMANDS = (
+    "& echo x>hit", "&& echo x>hit", "|| echo x>hit", "| more>hit", ">hit", ">>hit", "2>hit", "<hit", "(echo x>hit)",
+    '"& echo x>hit &"', '\\"& echo x>hit &\\"', '"|more>hit|"', "^& echo x>hit", "^^& echo x>hit", '^"& echo x>hit&^"',
+    '"^& echo x>hit', "a& echo x>hit& rem ", ") & echo x>hit & (", '" " & echo x>hit & " "', "%OS%& echo x>hit",
+    "%=&echo x>hit&%", '""& echo x>hit &""', '"""& echo x>hit', "&echo x>hit^", "for %i in (hit) do echo x>%i",
+    "if 1==1 echo x>hit", "call echo x>hit", "@echo x>hit", "$(touch hit)", "`touch hit`", "; touch hit",
+    "\"; touch hit",
+)  # fmt: skip
+CMD_MEANINGS = (
+    "%", "%%", "%OS%", "%os%", "%OS:~0,3%", "%OS:Win=%", "%OS:*_=%", "%PATH%", "%CD%", "%RANDOM%", "%DATE%", "%TIME%",
+    "%ERRORLEVEL%", "%=C:%", "%1", "%*", "%~dp0", "%i", "%%i", "%OS", "OS%", ":~0,3%", "^%OS^%", "%^OS%", "100%",
+    "!", "!OS!", "!OS:~1!", "^!", "^", "^^", "^^^", "&", "|", "<", ">", "(", ")", "@", ",", ";", "=", "+", "~", "[",
+    "]",
+    "{", "}", "'", "`", "$", "#", "*", "?", "*.*", "/?", "/c", "-x", "--", '"', '""', '"""', '\\"', '\\\\"', '\\\\\\"',
+    '"\\', "\\", "\\\\", "\\\\\\", "C:\\", "C:\\a b\\", "\\\\server\\share\\", "a\\b", " ", "  ", "\t", "", "a", "x y",
+    " lead", "trail ", "'a'", "rem", "::", "NUL", "CON", "é", "日本", "😀", "‘’‚‛“”„", "\u00a0", "\u2028", "\ufeff",
+    "\u202e", "\x01", "\x07", "\x1b[2J", "\x7f",
+)  # fmt: skip
+CMD_LONG = ("x" * 4_000, "é" * 2_000, '"' * 800, "%" * 800, "\\" * 2_000, '\\"' * 700, "%OS%" * 300, " " * 4_000)
+WINDOWS_POINTS = 5_000
+LINE = 8_191  # characters that cmd.exe takes
+WORDS_C = Path(__file__).parent / "real" / "words.c"
+
+
+def _drawn(kinds: Sequence[Sequence[str]], more: Sequence[str] = (), wanted: Callable[[str], bool] = bool) -> list[str]:
+    """All of these, alone and joined by chance, as many as are wanted; the same ones each time."""
+    draw = random.Random(WINDOWS_POINTS)
+    values = dict.fromkeys(value for value in (*(each for kind in kinds for each in kind), *more) if wanted(value))
+    while len(values) < WINDOWS_POINTS:
+        value = "".join(draw.choice(draw.choice(kinds)) for _ in range(draw.randint(2, 5)))
+        if wanted(value):
+            values[value] = None
+    return list(values)
+
+
+def _hostile_to_cmd() -> list[str]:
+    return _drawn((CMD_COMMANDS, CMD_MEANINGS), CMD_LONG, lambda value: True)
+
+
+Batch = list[str]
+
+
+def _batches(values: Sequence[str], spelled: Sequence[str], room: int) -> Iterator[tuple[Batch, Batch]]:
+    """The values, and beside them their spellings, in runs that fit on a line."""
+    run: tuple[Batch, Batch] = ([], [])
+    for value, word in zip(values, spelled):
+        if run[0] and sum(len(each) + 1 for each in run[1]) + len(word) > room:
+            yield run
+            run = ([], [])
+        run[0].append(value)
+        run[1].append(word)
+    yield run
+
+
+class Cmd:
+    """Wine's cmd.exe, an empty working directory, and a program that says which words it was given."""
+
+    def __init__(self, folder: Path) -> None:
+        self.here, self._folder = folder / "here", folder
+        self.here.mkdir()
+        place = folder / "Jörg Müller (x64)"
+        place.mkdir()
+        self.program = f"Z:{place}\\words.exe".replace("/", "\\")
+        compiler = ["x86_64-w64-mingw32-gcc", "-municode", "-O1", "-o", str(place / "words.exe"), str(WORDS_C)]
+        subprocess.run([*compiler, "-lshell32"], check=True)
+        self._words = str(place / "words.exe")
+        self._env = {
+            "HOME": str(folder), "PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8", "WINEPREFIX": str(folder / "prefix"),
+            "WINEDEBUG": "-all", "WINEDLLOVERRIDES": "mscoree,mshtml,winemenubuilder=",
+        }  # fmt: skip
+        self._wine("wineboot", "-i")
+
+    def close(self) -> None:
+        subprocess.run(["wineserver", "-k"], env=self._env, check=False)
+        shutil.rmtree(self._folder, ignore_errors=True)  # 700 MB
+
+    def _wine(self, *words: str) -> bytes:
+        done = subprocess.run(
+            ["wine", *words], env=self._env, cwd=self.here, stdin=subprocess.DEVNULL, capture_output=True,
+            timeout=300, check=False,
+        )  # fmt: skip
+        return done.stdout
+
+    def ask(self, lines: Sequence[str]) -> list[list[tuple[str, str]]]:
+        """For each line that is given to `cmd /d /s /c`, raw, what the program printed: marks and texts (words.c)."""
+        assert all(len(line) < LINE and "\n" not in line for line in lines)
+        (self._folder / "lines").write_text("".join(f'cmd /d /s /c "{line}"\n' for line in lines), "utf-8")
+        answers = self._wine(self._words, f"@Z:{self._folder}/lines").decode("utf-8", "replace").split("end\r\n")[:-1]
+        assert len(answers) == len(lines)
+        return [[_printed(line) for line in answer.splitlines()] for answer in answers]
+
+    def words(self, lines: Sequence[str]) -> list[list[str] | str]:
+        """The words that each line's program was given; or what was wrong with that."""
+        found: list[list[str] | str] = []
+        for answer in self.ask(lines):
+            marks = "".join(mark for mark, _ in answer)
+            runtime, shell = ([text for mark, text in answer if mark == each] for each in "=+")
+            whole = re.fullmatch(r">=*\+*\.", marks) and runtime == shell
+            found.append(runtime if whole else f"{marks}, {runtime} for the C runtime, {shell} for CommandLineToArgvW")
+        return found
+
+    def left(self) -> list[str]:
+        """What was written into the working directory: a command has run."""
+        names = [each.name for each in self.here.iterdir()]
+        for name in names:
+            (self.here / name).unlink()
+        return names
+
+
+def _printed(line: str) -> tuple[str, str]:
+    try:
+        return line[:1], bytes.fromhex(line[1:]).decode()
+    except ValueError:
+        return "?", line
+
+
+@pytest.fixture(scope="module")
+def wine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], Cmd]]:
+    """Made when it is first asked for, because a prefix takes seconds."""
+    made: list[Cmd] = []
+
+    def get() -> Cmd:
+        if not made:
+            made.append(Cmd(tmp_path_factory.mktemp("wine")))
+        return made[0]
+
+    yield get
+    for each in made:
+        each.close()
+
+
+@pytest.fixture
+def cmd(wine: Callable[[], Cmd], needs: Needs) -> Cmd:
+    for program in ("wine", "wineserver", "x86_64-w64-mingw32-gcc"):
+        needs(program)
+    return wine()
+
+
+def _report(capsys: pytest.CaptureFixture[str], what: str, points: int, landed: int, bad: Sequence[object]) -> None:
+    with capsys.disabled():
+        print(f"\n{what} points={points} landed={landed} bad={len(bad)}", end=" ")
+
+
+def test_under_wine_cmd_hands_over_the_very_words_and_runs_nothing(
+    cmd: Cmd, capsys: pytest.CaptureFixture[str]
+) -> None:
+    values = _hostile_to_cmd()
+    program = quote("either", cmd.program)
+    batches = list(_batches(values, [quote("cmd", value) for value in values], LINE - 200))
+    answers = cmd.words([f"{program} {' '.join(words)}" for _, words in batches])
+    bad = [(then, now) for (then, _), now in zip(batches, answers) if now != then]
+    landed = sum(len(now) for now in answers if isinstance(now, list))
+    _report(capsys, "words shell=cmd asked=wine", len(values), landed, bad)
+    assert not bad[:2]
+    assert landed == len(values) >= WINDOWS_POINTS
+    assert not cmd.left()
+
+
+def _listed(text: str) -> str:
+    """What programs take for a quoted word that start others without cmd."""
+    return subprocess.list2cmdline([text])
+
+
+CMD_TWINS: dict[str, Callable[[str], str]] = {
+    "no quotes": lambda text: text,
+    "double quotes": lambda text: _in_double_quotes("", text),
+    "quotes for the program only": _listed,
+    "carets for cmd only": lambda text: re.sub(r"[^\w]", r"^\g<0>", text, flags=re.A),
+    "doubled percent signs": lambda text: quote("cmd", text).replace("^%", "^%^%"),
+    "percent signs within the quotes": lambda text: '"' + text.replace('"', '""') + '"',
+}
+
+
+@pytest.mark.parametrize("twin", CMD_TWINS)
+def test_under_wine_quoting_for_cmd_as_people_do_is_caught(twin: str, cmd: Cmd) -> None:
+    values = [*CMD_COMMANDS, "%OS%", '"', "a b", "a\\"]
+    answers = cmd.words([f"{quote('either', cmd.program)} {CMD_TWINS[twin](value)}" for value in values])
+    assert any(now != [then] for then, now in zip(values, answers))
+    assert bool(cmd.left()) == (twin in ("no quotes", "double quotes", "quotes for the program only"))
+
+
+# ---- cmd.exe and Windows programs, as Microsoft publishes them
+
+
+class Escaped(Exception):
+    """More than one word: an operator of cmd was seen, or a name between two percent signs."""
+
+
+def _as_cmd_reads(line: str) -> str:
+    """A line of the prompt, or behind /c, as it is handed on. Every name is one of a variable that exists, unless it
+    begins with what no name does.
+
+    Names come first, in quotes or not; then quotes and carets. Wine 8 takes the carets away before it looks for names,
+    so that `^%OS^%` is `Windows_NT` there and %OS% in Windows: a % that only carets protect is tested here only.
+    """
+    if re.search(r'%(?![%"^])[^%:]+(?::[^%]*)?%', line):
+        raise Escaped("a name")
+    if re.search(r"[\r\n\0]", line):
+        raise Escaped("a line end")
+    read, quoted, rest = "", False, iter(line)
+    for character in rest:
+        if character == '"':
+            quoted = not quoted
+        elif not quoted and character == "^":
+            character = next(rest, "")
+        elif not quoted and character in "&|<>()":
+            raise Escaped(character)
+        read += character
+    return read
+
+
+def _words(line: str, older: bool) -> list[str]:
+    """A command line, split. `older`: as CommandLineToArgvW and the runtimes before 2008 take two quotes in a row."""
+    words: list[str] = []
+    word, quoted, place = None, False, 0
+    while place < len(line):
+        slashes = len(line) - place - len(line[place:].lstrip("\\"))
+        place += slashes
+        following = line[place : place + 1]
+        if following == '"':
+            word = (word or "") + "\\" * (slashes // 2)
+            if slashes % 2:
+                word += '"'
+            elif quoted and line[place + 1 : place + 2] == '"':
+                word, quoted, place = word + '"', not older, place + 1
+            else:
+                quoted = not quoted
+            place += 1
+        elif slashes:
+            word = (word or "") + "\\" * slashes
+        elif following in " \t" and not quoted:
+            words += [] if word is None else [word]
+            word, place = None, place + 1
+        else:
+            word, place = (word or "") + following, place + 1
+    return [*words, *([] if word is None else [word])]
+
+
+def _given(line: str) -> list[str] | str:
+    """The words of a program that is started by this line of cmd."""
+    try:
+        read = _as_cmd_reads(line)
+    except Escaped as escaped:
+        return f"it escaped by {escaped}"
+    older, newer = _words(read, older=True), _words(read, older=False)
+    return newer if older == newer else f"{older} or {newer}"
+
+
+def test_simulated_cmd_hands_over_the_very_words(capsys: pytest.CaptureFixture[str]) -> None:
+    values = _hostile_to_cmd()
+    batches = list(_batches(values, [quote("cmd", value) for value in values], LINE - 200))
+    answers = [_given(" ".join(words)) for _, words in batches]
+    bad = [(then, now) for (then, _), now in zip(batches, answers) if now != then]
+    landed = sum(len(now) for now in answers if isinstance(now, list))
+    _report(capsys, "words shell=cmd asked=reference", len(values), landed, bad)
+    assert not bad[:2]
+    assert landed == len(values) >= WINDOWS_POINTS
+
+
+@pytest.mark.parametrize("twin", [*CMD_TWINS, "carets and quotes"])
+def test_simulated_quoting_for_cmd_as_people_do_is_caught(twin: str) -> None:
+    def careted(text: str) -> str:  # whose %OS:~0,3^% has a name
+        return re.sub(r'[()%!^"<>&|]', r"^\g<0>", _listed(text))
+
+    spell = CMD_TWINS.get(twin, careted)
+    found = [_given(spell(value)) for value in (*CMD_COMMANDS, *CMD_MEANINGS)]
+    assert any(now != [then] for then, now in zip((*CMD_COMMANDS, *CMD_MEANINGS), found))
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        (r'"abc" d e', ["abc", "d", "e"]),
+        (r'a\\b d"e f"g h', [r"a\\b", "de fg", "h"]),
+        (r"a\\\"b c d", [r"a\"b", "c", "d"]),
+        (r'a\\\\"b c" d e', [r"a\\b c", "d", "e"]),
+        ('a"b"" c d', ['ab" c d']),
+    ],
+    ids=ascii,
+)
+def test_the_reference_splits_microsofts_own_examples(line: str, words: list[str]) -> None:
+    assert _words(line, older=False) == words
+
+
+@pytest.mark.parametrize("shell", ["cmd", "either"])
+@pytest.mark.parametrize("text", ["a\0b", "a\nb", "\r", "a\r\n"], ids=ascii)
+def test_what_no_command_line_of_windows_can_hold_is_refused(shell: str, text: str) -> None:
+    with pytest.raises(Problem, match=r"NUL|line end"):
+        quote(shell, text)
+
+
+# ---- set, of cmd
+
+
+def _set_value(line: str) -> str:
+    read = _as_cmd_reads(line.removesuffix("\n"))
+    assert read.startswith("set ")
+    tail = read[4:]
+    if tail.startswith('"'):
+        tail = tail[1 : tail.rindex('"')]
+    return tail.partition("=")[2]
+
+
+def _settable() -> list[str]:
+    return [value for value in _hostile_to_cmd() if value]
+
+
+def test_simulated_cmd_sets_the_very_values(capsys: pytest.CaptureFixture[str]) -> None:
+    values = _settable()
+    bad = [value for value in values if _set_value(export("cmd", "CCREMEDY_X", value)) != value]
+    _report(capsys, "set shell=cmd asked=reference", len(values), len(values), bad)
+    assert not bad[:5]
+
+
+def test_under_wine_cmd_sets_the_very_values_and_runs_nothing(cmd: Cmd, capsys: pytest.CaptureFixture[str]) -> None:
+    values = _drawn((CMD_COMMANDS, CMD_MEANINGS), CMD_LONG, lambda value: bool(value) and "%" not in value)  # see above
+    spelled = [export("cmd", f"C{number}", value).removesuffix("\n") for number, value in enumerate(values)]
+    batches = list(_batches(values, spelled, LINE - 3_000))
+    lines, number = [], 0
+    for then, sets in batches:
+        names = " ".join(f"C{number + each}" for each in range(len(then)))
+        lines.append(f"{'&'.join(sets)}&{quote('either', cmd.program)} $names {names}")
+        number += len(then)
+    answers = [[text for mark, text in answer if mark == "$"] for answer in cmd.ask(lines)]
+    bad = [(then, now) for (then, _), now in zip(batches, answers) if now != then]
+    _report(capsys, "set shell=cmd asked=wine", len(values), sum(map(len, answers)), bad)
+    assert not bad[:2]
+    assert not cmd.left()
+
+
+@pytest.mark.parametrize("spell", ["set {}={}", 'set "{}={}"'])
+def test_simulated_setting_as_people_do_is_caught(spell: str) -> None:
+    def fails(value: str) -> bool:
+        try:
+            return _set_value(spell.format("CCREMEDY_X", value)) != value
+        except Escaped:
+            return True
+
+    assert any(map(fails, CMD_COMMANDS))
+    assert fails("%OS%")
+
+
+@pytest.mark.parametrize("value", ["", "a\0b", "a\nb"], ids=ascii)
+def test_what_no_variable_of_cmd_can_hold_is_refused(value: str) -> None:
+    with pytest.raises(Problem):
+        export("cmd", "X", value)
+
+
+# ---- one spelling for cmd and for a POSIX shell
+
+EITHER = (
+    "C:\\", "C:/", "C:\\Users\\", "Jörg Müller", "Program Files (x86)", "\\.venv\\Scripts\\python.exe", "/bin/x", "\\",
+    "\\\\server\\share\\", "a b", "-c", "import sys", "; ", "sys.path[:] = [sys.argv.pop(1)]", "*filter(None, x)",
+    "print('it is')", "{a: 1}", "a & b", "| more", "<x>", "^", "~", "~root", "#", "?", "é日本😀", "\t", "", "x=y", "@x",
+    "echo x>hit", "& echo x>hit &", "; touch hit;", "'", "''; touch hit; ''", "\\n", "\\t", "\\x", "+", ",", "=", "",
+    "key", "print", "a\\", "b", " ", "C:\\Program Files\\x y\\", "--flag", "[a-z]", "%", "!", "$HOME", "`x`", '"', "$",
+)  # fmt: skip
+PYTHON_PATH = r"C:\Users\Jörg Müller\.venv\Scripts\python.exe"
+CODE = (
+    "import sys; sys.path[:] = [sys.argv.pop(1), *filter(None, sys.path)]; from ccremedy.cli import main;"
+    " sys.exit(main())"
+)
+
+
+def _either(text: str) -> str | None:
+    try:
+        return quote("either", text)
+    except Problem:
+        return None
+
+
+def _meant(text: str) -> str:
+    """The text, or a path with the other slashes."""
+    return text.replace("\\", "/") if re.match(r"[A-Za-z]:[\\/]|[\\/]{2}[^\\/]", text) else text
+
+
+def _accepted() -> list[str]:
+    return _drawn((EITHER, EITHER), (PYTHON_PATH, CODE), lambda value: _either(value) is not None)
+
+
+def _in_bash(words: Sequence[str], here: Path) -> list[str]:
+    """The words that a program is given by this line, handed to bash as Git Bash's is."""
+    script = "printf '%s\\0' " + " ".join(words)
+    env = {"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8", "HOME": str(here), "OS": "Windows_NT"}
+    done = subprocess.run(["bash", "-c", script], cwd=here, env=env, capture_output=True, timeout=60, check=False)
+    return os.fsdecode(done.stdout).split("\0")[:-1]
+
+
+def test_under_wine_one_spelling_means_the_same_in_cmd_and_in_bash(
+    cmd: Cmd, needs: Needs, capsys: pytest.CaptureFixture[str]
+) -> None:
+    needs("bash")
+    values = _accepted()
+    batches = list(_batches(values, [quote("either", value) for value in values], LINE - 200))
+    answers = cmd.words([f"{quote('either', cmd.program)} {' '.join(words)}" for _, words in batches])
+    posix = [_in_bash(words, cmd.here) for _, words in batches]
+    wanted = [[_meant(value) for value in then] for then, _ in batches]
+    bad = [each for each in zip(wanted, answers, posix) if not each[0] == each[1] == each[2]]
+    landed = sum(len(now) for now in answers if isinstance(now, list))
+    _report(capsys, "words shell=either asked=wine,bash", len(values), landed, bad)
+    assert not bad[:1]
+    assert landed == len(values) >= WINDOWS_POINTS
+    assert not cmd.left()
+
+
+def test_simulated_one_spelling_means_the_same_in_cmd_and_in_bash(tmp_path: Path, needs: Needs) -> None:
+    needs("bash")
+    values = _accepted()
+    words = [quote("either", value) for value in values]
+    wanted = [_meant(value) for value in values]
+    assert [_given(word) for word in words] == [[each] for each in wanted]
+    assert [each for batch, _ in _batches(words, words, 60_000) for each in _in_bash(batch, tmp_path)] == wanted
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("spell", ["cmd", "bash"])
+def test_under_wine_a_spelling_for_one_shell_is_caught_in_the_other(spell: str, cmd: Cmd, needs: Needs) -> None:
+    needs("bash")
+    values = ["a b", "it's", 'a"b', "& echo x>hit &", "$HOME", "%OS%", "C:\\x\\"]
+    words = [quote(spell, value) for value in values]
+    under_cmd = cmd.words([f"{quote('either', cmd.program)} {word}" for word in words])
+    under_bash = [_in_bash([word], cmd.here) for word in words]
+    wrong = under_bash if spell == "cmd" else under_cmd
+    assert any(now != [then] for then, now in zip(values, wrong))
+    assert cmd.left() or spell == "cmd"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['a"b', "$x", "`x`", "100%", "%OS%", "hi!", "a\\", "a\\\\b", "\\", "/c", "/usr/bin/x", "x=/y", "-I/x", "ab:/c",
+    "C:\\x;/y"],
+)  # fmt: skip
+def test_what_has_no_common_spelling_is_refused(text: str) -> None:
+    with pytest.raises(Problem, match=r"common spelling|Git Bash"):
+        quote("either", text)
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        (PYTHON_PATH, '"C:/Users/Jörg Müller/.venv/Scripts/python.exe"'),
+        (r"C:\Program Files (x86)\José\x.exe", '"C:/Program Files (x86)/José/x.exe"'),
+        (r"\\server\share\x.exe", '"//server/share/x.exe"'),
+        (r"a\nb", r'"a\nb"'),
+        (CODE, f'"{CODE}"'),
+        ("key", '"key"'),
+        ("", '""'),
+    ],
+)
+def test_what_a_program_and_its_words_look_like_for_either(text: str, word: str) -> None:
+    assert quote("either", text) == word
+
+
+# ---- Git Bash, which is bash
+
+
+def test_bash_takes_the_very_words(tmp_path: Path, needs: Needs, capsys: pytest.CaptureFixture[str]) -> None:
+    needs("bash")
+    values = _hostile_to_cmd()
+    batches = list(_batches(values, [quote("bash", value) for value in values], 60_000))
+    answers = [_in_bash(words, tmp_path) for _, words in batches]
+    bad = [(then, now) for (then, _), now in zip(batches, answers) if now != then]
+    _report(capsys, "words shell=bash", len(values), sum(map(len, answers)), bad)
+    assert not bad[:1]
+    assert not list(tmp_path.iterdir())
+
+
+# ---- PowerShell
+
+POWERSHELL = (
+    "'", "''", "‘", "’", "‚", "‛", "‘’", "'‘", '"', "“", "”", "„", "`", "``", "`'", "$", "$x", "$(New-Item hit)",
+    "${x}",
+    "$env:PATH", "@", "@'", "'@", "\n'@\n", "\n", "\r\n", "\r", "; New-Item hit;", "'; New-Item hit; '",
+    "’; New-Item hit; ‘",
+    "| Out-File hit", "& {New-Item hit}", "> hit", "#", "<#", "#>", "--%", "{", "}", "(", ")", "[", "]", ",", "\\",
+    "\t", " ",
+    "a", "é", "日本", "😀", "\u00a0", "\u2028", "\u0085", "\ufeff", "", "%", "!", "~", "*", "-x", "–x",
+    "\x01", "\x1b[2J",
+)  # fmt: skip
+
+
+def _literal(word: str) -> str:
+    """The value of a single-quoted literal that spans the whole word; Escaped where something is left of it.
+
+    As PowerShell's own tokenizer has it: any of five characters opens and closes, and two in a row are the second.
+    """
+    quotes = "'‘’‚‛"
+    if word[:1] not in quotes:
+        raise Escaped("no quote")
+    value, place = "", 1
+    while True:
+        if place >= len(word):
+            raise Escaped("no end")
+        if word[place] in quotes:
+            place += 1
+            if word[place : place + 1] not in tuple(quotes):
+                break
+        value += word[place]
+        place += 1
+    if word[place:]:
+        raise Escaped(word[place:])
+    return value
+
+
+def _powershell_faults(values: Sequence[str], spell: Callable[[str], str]) -> list[str]:
+    found = []
+    for value in values:
+        try:
+            now = _literal(spell(value))
+        except Escaped as escaped:
+            now = f"it escaped by {escaped}"
+        found += [f"{value!r} became {now!r}"] if now != value else []
+    return found
+
+
+def _hostile_to_powershell() -> list[str]:
+    return _drawn((POWERSHELL, POWERSHELL), ("x" * 40_000, "'" * 20_000, "‛" * 9_999), lambda value: True)
+
+
+def test_simulated_powershell_takes_the_very_words(capsys: pytest.CaptureFixture[str]) -> None:
+    values = _hostile_to_powershell()
+    bad = _powershell_faults(values, lambda value: quote("powershell", value))
+    _report(capsys, "words shell=powershell asked=reference", len(values), len(values), bad)
+    assert not bad[:5]
+
+
+@pytest.mark.parametrize(
+    "spell",
+    [lambda text: text, lambda text: _in_double_quotes("", text), lambda text: _as_in_sh("", text),
+    lambda text: "'" + text.replace("'", "''") + "'"],
+    ids=["no quotes", "double quotes", "as in sh", "without the typographic ones"],
+)  # fmt: skip
+def test_simulated_quoting_for_powershell_as_people_do_is_caught(spell: Callable[[str], str]) -> None:
+    assert _powershell_faults(POWERSHELL, spell)
+
+
+def _parser() -> Any:
+    tree_sitter, grammar = pytest.importorskip("tree_sitter"), pytest.importorskip("tree_sitter_pwsh")
+    return tree_sitter.Parser(tree_sitter.Language(grammar.language()))
+
+
+def _assigned(parser: Any, line: str) -> str | None:
+    """The literal that such a line assigns, as the grammar has it; None where the line is, or holds, anything else."""
+    root = parser.parse(line.encode()).root_node
+    node = root
+    for kind in ("statement_list", "pipeline", "assignment_expression"):
+        if root.has_error or len(node.named_children) != 1 or node.named_children[0].type != kind:
+            return None
+        node = node.named_children[0]
+    node = node.child_by_field_name("value")
+    while node is not None and node.type != "string_literal":
+        node = node.named_children[0] if len(node.named_children) == 1 else None
+    return None if node is None else str(node.text.decode())
+
+
+def test_simulated_a_grammar_of_powershell_sees_one_literal(capsys: pytest.CaptureFixture[str]) -> None:
+    """The grammar takes typographic quotes for letters, which they are not, so this is not about those."""
+    parser = _parser()
+    values = _drawn((POWERSHELL, POWERSHELL), wanted=lambda value: not re.search("[\0-\x08\x0e-\x1f]", value))
+    bad = [
+        value
+        for value in values
+        if _assigned(parser, export("powershell", "CCREMEDY_X", value)) != quote("powershell", value)
+    ]
+    _report(capsys, "words shell=powershell asked=grammar", len(values), len(values) - len(bad), bad)
+    assert not bad[:5]
+    assert any(_assigned(parser, f"$env:X = '{value}'\n") != f"'{value}'" for value in POWERSHELL)
+
+
+def test_a_real_powershell_takes_the_very_words(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    program = shutil.which("pwsh") or shutil.which("powershell")
+    if not program:
+        pytest.skip("needs a PowerShell (pwsh or powershell)")
+    values = [value for value in _hostile_to_powershell() if 0 < len(value) < 1 << 15]  # what Windows takes
+    lines = [
+        export("powershell", "CCREMEDY_X", value)
+        + "[Console]::Out.WriteLine([Convert]::ToBase64String([Text.Encoding]::Unicode.GetBytes($env:CCREMEDY_X)))\n"
+        for value in values
+    ]
+    script = tmp_path / "values.ps1"
+    script.write_text("".join(lines), "utf-8-sig", newline="")
+    command = [program, "-NoProfile", "-NonInteractive", "-ExecutionPolicy", "Bypass", "-File", str(script)]
+    done = subprocess.run(
+        command, cwd=tmp_path, stdin=subprocess.DEVNULL, capture_output=True, timeout=300, check=False
+    )
+    came = [base64.b64decode(line).decode("utf-16-le") for line in done.stdout.split()]
+    bad = [(then, now) for then, now in zip(values, came) if then != now]
+    _report(capsys, "words shell=powershell asked=powershell", len(values), len(came), bad)
+    assert (bad[:2], len(came)) == ([], len(values)), done.stderr[:500]
+    assert [each.name for each in tmp_path.iterdir()] == ["values.ps1"]
+
+
+def test_powershell_is_refused_a_nul() -> None:
+    with pytest.raises(Problem, match="NUL"):
+        quote("powershell", "a\0b")

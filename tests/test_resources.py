@@ -18,7 +18,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from ccremedy import files
+from ccremedy import Assignment, files
+from ccremedy.editors import get_assignments, put_aside
 from ccremedy.engine import Engine
 from ccremedy.errors import Drift, Problem
 from ccremedy.files import free_name
@@ -209,6 +210,71 @@ def test_what_stands_in_the_way_is_said(make: Callable[[Path], object], reason: 
     before = snapshot(str(tmp_path))
     assert reason in block(tmp_path / ".bashrc").obstacle()
     assert snapshot(str(tmp_path)) == before
+
+
+KEY = "sk-ant-api03-0123456789abcdef"
+PROFILE = f"Import-Module x\r\n$env:ANTHROPIC_API_KEY = '{KEY}' # mine\r\n$a = 'Jörg 😀'\r\n"
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("vault", ["", "/nowhere"], ids=["in clear", "sealed"])
+def test_a_key_in_a_utf_16_profile_of_powershell_is_put_aside_and_back(
+    encoding: str, vault: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "profile.ps1"
+    before = f"\ufeff{PROFILE}".encode(encoding)
+    path.write_bytes(before)
+    assert [(each.number, each.value) for each in get_assignments(before, "ANTHROPIC_API_KEY", "powershell")] == [
+        (2, KEY)
+    ]
+    profile = Assignment(str(path), "ANTHROPIC_API_KEY", "powershell", vault)
+    found = profile.read() or ""
+    assert (KEY in found, profile.obstacle()) == (not vault, "")
+    aside = put_aside(found, "ANTHROPIC_API_KEY", "powershell", "the secret store has it")
+    shown = b"".join(profile.preview(aside))
+    assert b"aside" in shown
+    assert (KEY.encode() in shown) == (not vault)
+    profile.write(found, aside, str(tmp_path / "scratch"))
+    line = "# ccremedy has put ANTHROPIC_API_KEY aside: the secret store has it\r\n"
+    assert path.read_bytes().decode("utf-16") == f"Import-Module x\r\n{line}$a = 'Jörg 😀'\r\n"
+    profile.write(profile.read(), found, str(tmp_path / "scratch"))
+    assert path.read_bytes() == before
+    assert [each.name for each in tmp_path.iterdir()] == ["profile.ps1"]
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_a_block_in_a_utf_16_profile_of_powershell_comes_and_goes(encoding: str, tmp_path: Path) -> None:
+    path = tmp_path / "profile.ps1"
+    before = f"\ufeff{PROFILE}".encode(encoding)
+    path.write_bytes(before)
+    made = Block(str(path), "x", "powershell", "all")
+    made.write("", "$env:A = 'ö'\n", str(tmp_path / "scratch"))
+    text = path.read_bytes().decode("utf-16")
+    assert text == f"# >>> ccremedy x >>>\n$env:A = 'ö'\n# <<< ccremedy x <<<\n{PROFILE}"
+    assert made.read() == "$env:A = 'ö'\n"
+    made.write(made.read(), "", str(tmp_path / "scratch"))
+    assert path.read_bytes() == before
+
+
+BROKEN = {
+    "half a character": (b"\xff\xfe$\0\n", "half a character"),
+    "half a pair": (b"\xff\xfe\0\xd8\n\0", "half a character"),
+    "half a pair, big end first": (b"\xfe\xff\xdc\0\0\n", "half a character"),
+    "UTF-32": ("\ufeff$env:X = 'y'".encode("utf-32-le"), "UTF-32"),
+}
+
+
+@pytest.mark.parametrize(("data", "why"), BROKEN.values(), ids=BROKEN)
+def test_a_profile_of_powershell_that_would_not_be_the_same_again_is_refused(
+    data: bytes, why: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "profile.ps1"
+    path.write_bytes(data)
+    made = Block(str(path), "x", "powershell", "all")
+    assert why in made.obstacle()
+    with pytest.raises(Problem, match=why):
+        made.write("", "foo\n", str(tmp_path / "scratch"))
+    assert path.read_bytes() == data
 
 
 @pytest.mark.parametrize("kind", ["a directory", "32 MB", "damaged markers"])

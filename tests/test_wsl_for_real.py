@@ -14,6 +14,8 @@ import pytest
 from real import managers
 from real.world import SYSTEM_PATH, Outcome, World, node_and_npm, world
 
+pytestmark = pytest.mark.cell("wsl-path", "wsl", "real", where="in a look-alike")
+
 MZ = "MZ\x90\0\3\0"
 PROFILE = 'if [ -n "$BASH_VERSION" ] && [ -f "$HOME/.bashrc" ]; then . "$HOME/.bashrc"; fi\n'
 BASHRC = "case $- in *i*) ;; *) return;; esac\nalias ll='ls -l'\n"

@@ -16,12 +16,15 @@ if [ -e "$state" ] && [ "$(cat "$state")" != "$cut_short" ] || { [ -e "$folder" 
   exit 1
 fi
 
-# npm: Debian's and Ubuntu's packages install into a folder of root's, so there is nothing to break; unless it was mended.
+# npm: Debian's and Ubuntu's packages install into a folder of root's, so there is nothing to break; unless it was
+# mended. Homebrew's folder is the user's own, and macOS keeps /usr to itself; /Library is root's on every Mac.
+locked=/usr
+if [ "$(uname)" = Darwin ]; then locked=/Library; fi
 prefix=$(npm config get prefix --location=user)
 modules=$prefix/lib/node_modules
 while [ ! -e "$modules" ]; do modules=$(dirname "$modules"); done
 if [ -w "$modules" ]; then
-  npm config set prefix /usr --location=user
+  npm config set prefix "$locked" --location=user
 fi
 
 # Claude Code: what a crash in the middle of a write leaves behind, beside things that must not get lost.

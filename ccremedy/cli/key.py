@@ -70,11 +70,13 @@ def _status(machine: Machine, options: argparse.Namespace) -> Report:
     from time import time
 
     report = Report("key", machine.adapter.name)
-    used, kept = credentials.credentials(machine), credentials.kept_key(machine)
+    held, unseen = credentials.logins(machine, thorough=True)
+    used, kept = [*credentials.credentials(machine), *held], credentials.kept_key(machine)
     report.more["credentials"] = [
         {"level": each.level, "name": each.name, "where": each.where, "note": each.note, "wins": each is used[0]}
         for each in used
     ]
+    report.notes += [f"{each.where} {each.note}. {each.todo}".rstrip(". ") for each in unseen]
     days = credentials.key_age(machine, time())
     report.more["key"] = {"fingerprint": kept["fingerprint"][:8], "days": days} if kept else None
     options.text += ["Claude Code uses the first of these:" if used else "Claude Code has no credential here."]

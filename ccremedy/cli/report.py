@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 import sys
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from ccremedy.resources import Change
 
 SCHEMA = 1
+PLAIN = str.maketrans({"✗": "x", "✓": "+", "·": "-", "→": ">", "…": "...", "“": '"', "”": '"', "’": "'", "–": "-"})
 MARKS = {"error": ("✗", "31"), "warning": ("!", "33"), "info": ("·", "36"), "ok": ("✓", "32")}
 
 
@@ -137,13 +139,21 @@ def _lines(text: str) -> list[str]:
     return [f"{line}\n" for line in whole] + ([f"{rest}\n\\ No newline at end of file\n"] if rest else [])
 
 
+def _plainly(error: UnicodeError) -> tuple[str, int]:
+    """What an old code page cannot print (a pipe of Windows'), in ASCII."""
+    assert isinstance(error, UnicodeEncodeError)
+    text = error.object[error.start : error.end].translate(PLAIN)
+    return text.encode("ascii", "backslashreplace").decode(), error.end
+
+
 class Screen:
     """Prints to a terminal or a pipe. Colour only where it is wanted and seen."""
 
     def __init__(self, color: str = "auto", quiet: bool = False, verbose: bool = False) -> None:
+        codecs.register_error("ccremedy", _plainly)
         for stream in (sys.stdout, sys.stderr):
             if hasattr(stream, "reconfigure"):
-                stream.reconfigure(errors="backslashreplace")
+                stream.reconfigure(errors="ccremedy")
         wanted = color == "always" or (
             color == "auto"
             and sys.stdout.isatty()

