@@ -162,8 +162,9 @@ def histories(names: list[str], sample: int, site: tuple[str, int] | None = None
     return jobs
 
 
-# A file of ours that is alone in its folder: its going has no other sync to lean on.
-CASES = [*sweep.thorough(), "npm-prefix/fish-has-a-folder-but-no-config"]
+# A file of ours that is alone in its folder: its going has no other sync to lean on. And a mode, which has none either.
+MORE = ["npm-prefix/fish-has-a-folder-but-no-config", "key-storage/the-login-is-open-to-others"]
+CASES = [*sweep.thorough(), *MORE]
 
 
 def test_after_a_power_cut_it_recovers(tell: Callable[..., None]) -> None:
