@@ -108,6 +108,10 @@ class Adapter:
         """Where programs of the desktop (VS Code) keep their settings."""
         raise NotImplementedError
 
+    def documents_folder(self, machine: Machine) -> str:
+        """Where the person's documents are."""
+        return machine.path("Documents")
+
     def file_names(self, facts: Facts, program: str) -> tuple[str, ...]:
         """The names of the files that a prompt starts for this word, the best first."""
         return (program,)

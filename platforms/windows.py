@@ -50,6 +50,14 @@ class Windows(Adapter):
     def config_folder(self, facts: Facts) -> str:
         return _folder(facts, "APPDATA", "AppData", "Roaming")
 
+    def documents_folder(self, machine: Machine) -> str:
+        """OneDrive and administrators move them."""
+        from ccremedy import hive  # here and below: other platforms, which import this module too, need it nowhere
+
+        key = machine.facts.key(rf"{hive.USER}\Software\Microsoft\Windows\CurrentVersion\Explorer\User Shell Folders")
+        moved = hive.expanded(hive.text(key, "Personal"), machine.env)
+        return os.path.normpath(moved) if os.path.isabs(moved) else super().documents_folder(machine)
+
     def file_names(self, facts: Facts, program: str) -> tuple[str, ...]:
         if os.path.splitext(program)[1]:
             return (program,)
@@ -73,7 +81,7 @@ class Windows(Adapter):
         return quote("either", word)  # Git Bash may be what runs it
 
     def new_environment(self, machine: Machine) -> Mapping[str, str]:
-        from ccremedy import hive  # here and below: other platforms, which import this module too, need it nowhere
+        from ccremedy import hive
 
         facts = machine.facts
         system, user = facts.key(hive.SYSTEM_ENVIRONMENT), facts.key(hive.ENVIRONMENT)
@@ -109,7 +117,7 @@ class Windows(Adapter):
 
     def start_up_files(self, machine: Machine) -> list[tuple[str, str]]:
         """Git Bash's, in the home directory, and PowerShell's (5.1 and 7), wherever the documents are."""
-        documents = documents_folder(machine)
+        documents = self.documents_folder(machine)
         folders = [os.path.join(documents, name) for name in ("WindowsPowerShell", "PowerShell")]
         found = [(os.path.join(folder, name), "powershell") for folder in folders for name in _PROFILES]
         return [*((path, "sh") for path in bash_files(machine)), *found]
@@ -137,12 +145,3 @@ class Windows(Adapter):
 def _folder(facts: Facts, name: str, *parts: str) -> str:
     set_to = facts.env.get(name, "")
     return set_to if os.path.isabs(set_to) else os.path.join(facts.env.get("USERPROFILE", ""), *parts)
-
-
-def documents_folder(machine: Machine) -> str:
-    """Where the documents are: OneDrive and administrators move them."""
-    from ccremedy import hive
-
-    key = machine.facts.key(rf"{hive.USER}\Software\Microsoft\Windows\CurrentVersion\Explorer\User Shell Folders")
-    moved = hive.expanded(hive.text(key, "Personal"), machine.env)
-    return moved if os.path.isabs(moved) else machine.path("Documents")

@@ -53,7 +53,7 @@ def policies(machine: Machine, env: Mapping[str, str]) -> Iterator[Policy]:
             as_classic = _number(key(rf"{top}\{core}"), "UseWindowsPowerShellPolicySetting")
             path = rf"{top}\{classic if as_classic else core}"
             forced.append((_forced(key(path)), f"group policy ({path})", False))
-        configs = (config(machine, env), os.path.join(home, "powershell.config.json"))
+        configs = (config(machine), os.path.join(home, "powershell.config.json"))
         own = [(_configured(path), path, True) for path in configs]
         yield _first("PowerShell 7", [*forced, process, *own, ("RemoteSigned", "its own default", True)])
 
@@ -85,12 +85,9 @@ def _home_of_7(machine: Machine, env: Mapping[str, str]) -> str:
     return next((os.path.dirname(os.path.realpath(path)) for path in paths if path and files.executable(path)), "")
 
 
-def config(machine: Machine, env: Mapping[str, str]) -> str:
-    """The user's settings of PowerShell 7: in Documents, wherever these are (OneDrive moves them)."""
-    folders = rf"{hive.USER}\Software\Microsoft\Windows\CurrentVersion\Explorer\User Shell Folders"
-    documents = hive.expanded(hive.text(machine.facts.key(folders), "Personal"), env)
-    documents = documents if os.path.isabs(documents) else machine.path("Documents")
-    return os.path.normpath(os.path.join(documents, "PowerShell", "powershell.config.json"))
+def config(machine: Machine) -> str:
+    """The user's settings of PowerShell 7."""
+    return os.path.join(machine.adapter.documents_folder(machine), "PowerShell", "powershell.config.json")
 
 
 def _configured(path: str) -> str:

@@ -48,7 +48,7 @@ class PsPolicy(Remedy):
             evidence.append(f"{', '.join(others)} beside it {'are' if len(others) > 1 else 'is'} blocked, too")
         asked, forced = machine.options.get("policy"), [each for each in blocked if not each.is_ours]
         if asked and not forced:
-            changes, advice = [change for each in blocked for change in _allowed(machine, env, each)], []
+            changes, advice = [change for each in blocked for change in _allowed(machine, each)], []
         else:
             changes = list(_aside(shim))
             advice = [f"The policy is forced by {each.where}, so it was left alone" for each in forced if asked]
@@ -91,13 +91,13 @@ def _aside(shim: str) -> Iterator[Change]:
     return want(Location(shim, aside), "aside", by_hand=f'move "{shim}" "{aside}"', refused=refused)
 
 
-def _allowed(machine: Machine, env: Mapping[str, str], policy: Policy) -> Iterator[Change]:
+def _allowed(machine: Machine, policy: Policy) -> Iterator[Change]:
     from ccremedy import Setting, Value, hive
 
     from ._powershell import MEMBER, NAME, SCOPES, config
 
     if policy.shell == "PowerShell 7":
-        return want(Setting.at(config(machine, env), f"/{MEMBER}", strict=False), '"RemoteSigned"')
+        return want(Setting.at(config(machine), f"/{MEMBER}", strict=False), '"RemoteSigned"')
     key = machine.facts.key(rf"{hive.USER}\{SCOPES}")
     by_hand = "Set-ExecutionPolicy RemoteSigned -Scope CurrentUser"
     return want(Value(key, NAME), hive.spelled(1, hive.as_data("RemoteSigned")), by_hand=by_hand)
