@@ -134,9 +134,9 @@ def obstacle(key: str) -> str:
     """Why this key cannot be written ('' if it can), as the end of a sentence that begins with it."""
     if api is None:
         return "is part of a registry, which only Windows has"
-    there = [each for each in above(key) if exists(each)]
+    nearest = next((each for each in above(key) if exists(each)), key.partition("\\")[0])
     try:
-        return "" if there and api.writable(there[0]) else "may not be written by you"
+        return "" if api.writable(nearest) else "may not be written by you"
     except OSError as error:
         return f"may not be written by you: {explain(error)}"
 

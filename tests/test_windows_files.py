@@ -365,7 +365,15 @@ def test_a_read_only_file_is_refused(file: Path) -> None:
 def test_a_very_long_path_is_no_bug(tmp_path: Path) -> None:
     path = os.path.join(str(tmp_path), *["a" * 60] * 6, "file")
     assert files.read(path) is None
-    assert files.missing_folders(path)
+    folders = files.missing_folders(path)
+    files.make_folders(folders)
+    files.replace(path, None, BEFORE, f"{path}.scratch")
+    files.replace(path, BEFORE, OURS, f"{path}.scratch")
+    files.move(path, f"{path}-aside")
+    assert (files.read(f"{path}-aside"), files.names(os.path.dirname(path))) == (OURS, ["file-aside"])
+    files.discard(f"{path}-aside")
+    files.remove_folders(folders)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_share_that_is_not_there_is_no_bug() -> None:

@@ -109,7 +109,7 @@ class Windows:
         owner = _security(path)[0]
         if owner == me() or owner.startswith("S-1-5-21-"):
             return owner == me()
-        return not os.path.isdir(path) or self.can_write(path)
+        return not os.path.isdir(str(_long(path))) or self.can_write(path)
 
     def indiscretion(self, folder: str, found: os.stat_result) -> tuple[str, str]:
         """Why this directory is not its owner's alone, and what to do about it; '' where it is."""
@@ -122,7 +122,7 @@ class Windows:
 
     def open_to_others(self, path: str, found: os.stat_result) -> str:
         changing = 0x2 | 0x4 | 0x40 | 0x10000 | 0x40000 | 0x80000  # write, append, delete within, delete, DACL, owner
-        if os.path.isdir(path):
+        if os.path.isdir(str(_long(path))):
             changing &= ~0x6  # who may add files to a folder changes none that are there
         others = _others(path, changing)
         return f"other users: {path} lets {others} do so" if others else ""
@@ -130,16 +130,16 @@ class Windows:
     def make_folder(self, folder: str, mode: int) -> None:
         """A folder for its owner alone gets an access list of its own, whatever it would have inherited."""
         if mode & 0o077:
-            os.mkdir(folder)
+            os.mkdir(str(_long(folder)))
             return
         who = "".join(f"(A;OICI;FA;;;{each})" for each in (me(), "SY", "BA"))
         with _descriptor(f"D:P{who}") as descriptor:
             attributes = _Attributes(ctypes.sizeof(_Attributes), descriptor, 0)
-            if not _kernel.CreateDirectoryW(folder, ctypes.byref(attributes)):
+            if not _kernel.CreateDirectoryW(_long(folder), ctypes.byref(attributes)):
                 raise _error(folder)
 
     def set_mode(self, path: str, mode: int) -> None:
-        os.chmod(path, mode)
+        os.chmod(str(_long(path)), mode)
 
     def set_new_mode(self, handle: int, mode: int) -> None:
         """The folder says who may read what is made in it."""
@@ -174,7 +174,7 @@ class Windows:
     def exchange(self, scratch: str, target: str) -> bool:
         """Swap two files. False where the file system cannot."""
         for wait in (*_WAITS, 0.0):
-            if _kernel.ReplaceFileW(target, scratch, scratch + _OUT, 0, None, None):
+            if _kernel.ReplaceFileW(*map(_long, (target, scratch, scratch + _OUT)), 0, None, None):
                 _patiently(_move, scratch + _OUT, scratch)
                 return True
             error = _error(target)
@@ -192,14 +192,14 @@ class Windows:
     def finish_exchange(self, scratch: str, target: str) -> None:
         """Give what a crash has left under the third name the name that it was to have."""
         out = scratch + _OUT
-        if not os.path.lexists(out):
+        if not os.path.lexists(str(_long(out))):
             return
         for place in (target, scratch):
-            if not os.path.lexists(place):
+            if not os.path.lexists(str(_long(place))):
                 _patiently(_move, out, place)
                 return
         number = 1
-        while os.path.lexists(f"{target}.ccremedy-{number}"):
+        while os.path.lexists(str(_long(f"{target}.ccremedy-{number}"))):
             number += 1
         _patiently(_move, out, f"{target}.ccremedy-{number}")  # what cannot be told for sure is kept
 
@@ -210,8 +210,8 @@ class Windows:
 
     # A crash between the two steps leaves one that is not known as ours; it grows stale like anybody's.
     def make_lock(self, path: str) -> None:
-        os.mkdir(path)
-        _kernel.SetFileAttributesW(path, _HIDDEN)
+        os.mkdir(str(_long(path)))
+        _kernel.SetFileAttributesW(_long(path), _HIDDEN)
 
     def is_our_lock(self, found: os.stat_result) -> bool:
         return bool(found.st_file_attributes & _HIDDEN)
@@ -220,21 +220,38 @@ class Windows:
 _OUT = "~"  # ends the third name
 
 
-# ---- patience
+# ---- patience, and long paths
 
 
 def patient(module: ModuleType) -> ModuleType:
-    """`os`, with the calls that a scanner lets fail made again for about a second."""
+    """`os`, with calls that a scanner lets fail made again for about a second, and with paths of any length."""
 
     class Patient(ModuleType):
         def __getattr__(self, name: str) -> object:
             real = getattr(module, name)
-            return real if name not in _PATIENT else lambda *given, **named: _patiently(real, *given, **named)
+            if name not in _PATIENT | _OF_PATHS:
+                return real
+            wait = _patiently if name in _PATIENT else _at_once
+            return lambda *given, **named: wait(real, *map(_long, given), **named)
 
     return Patient("os")
 
 
 _PATIENT = {"open", "rename", "unlink", "rmdir", "mkdir"}
+_OF_PATHS = {"stat", "lstat", "listdir", "readlink", "chmod"}
+_LONGEST = 247  # characters of a folder, so that a name of 8.3 fits behind it (MAX_PATH is 260)
+
+
+def _long(given: object) -> object:
+    r"""A path that is too long for most programs as one that is not: \\?\C:\x. Anything else as it is."""
+    if not isinstance(given, str) or len(given) <= _LONGEST or given.startswith("\\\\?\\") or not os.path.isabs(given):
+        return given
+    path = os.path.normpath(given)
+    return f"\\\\?\\UNC\\{path[2:]}" if path.startswith("\\\\") else f"\\\\?\\{path}"
+
+
+def _at_once(call: Callable[Given, Result], *given: Given.args, **named: Given.kwargs) -> Result:
+    return call(*given, **named)
 
 
 def _patiently(call: Callable[Given, Result], *given: Given.args, **named: Given.kwargs) -> Result:
@@ -257,7 +274,7 @@ def _error(path: str) -> OSError:
 
 
 def _open(path: str, access: int, flags: int) -> int:
-    handle = _kernel.CreateFileW(path, access, _SHARE_ALL, None, _OPEN_EXISTING, flags, None)
+    handle = _kernel.CreateFileW(_long(path), access, _SHARE_ALL, None, _OPEN_EXISTING, flags, None)
     if handle in (None, ctypes.c_void_p(-1).value):
         raise _error(path)
     return int(handle)
@@ -275,7 +292,7 @@ def _refused(path: str, access: int, flags: int) -> str:
 
 
 def _move(source: str, destination: str) -> None:
-    if not _kernel.MoveFileExW(source, destination, _WRITE_THROUGH):
+    if not _kernel.MoveFileExW(_long(source), _long(destination), _WRITE_THROUGH):
         raise _error(source)
 
 
@@ -331,7 +348,7 @@ def _security(path: str) -> tuple[str, str]:
     """The owner's SID, and the access list as SDDL has it; '' where the file system has none, or does not tell."""
     place = ctypes.c_void_p()
     parts = _OWNER | _ACCESS_LIST
-    if _advapi.GetNamedSecurityInfoW(path, _A_FILE, parts, None, None, None, None, ctypes.byref(place)):
+    if _advapi.GetNamedSecurityInfoW(_long(path), _A_FILE, parts, None, None, None, None, ctypes.byref(place)):
         return "", ""
     try:
         text = ctypes.c_wchar_p()
