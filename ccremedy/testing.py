@@ -675,9 +675,6 @@ class FileRegistry:
     def announce(self) -> None:
         """Nobody listens."""
 
-    def environment(self) -> dict[str, str]:
-        return {}
-
     def _values(self, key: str) -> dict[str, tuple[int, str]]:
         _, keys = self._load(key)
         return keys[_spelling(keys, key)]
