@@ -16,7 +16,7 @@ import errno
 import os
 import sys
 import time
-from functools import cache
+from functools import cache, partial
 from types import ModuleType
 
 assert sys.platform == "win32"
@@ -229,7 +229,7 @@ def patient(module: ModuleType) -> ModuleType:
     class Patient(ModuleType):
         def __getattr__(self, name: str) -> object:
             real = getattr(module, name)
-            return real if name not in _PATIENT else lambda *given, **named: _patiently(real, *given, **named)
+            return real if name not in _PATIENT else partial(_patiently, real)
 
     return Patient("os")
 
