@@ -13,7 +13,7 @@ import os
 from ccremedy import files, seals, settings
 from ccremedy.errors import UNSUPPORTED, Problem
 from ccremedy.finding import want
-from ccremedy.record import dataclass
+from ccremedy.record import dataclass, is_list, is_object
 from ccremedy.resources.texts import Setting, Whole
 
 TYPE_CHECKING = False
@@ -78,8 +78,8 @@ def helper_layer(machine: Machine) -> settings.Layer | None:
 
 def _refused(machine: Machine, key: str) -> bool:
     answers = _read(machine.claude_state()).get("customApiKeyResponses")
-    refused = answers.get("rejected") if isinstance(answers, dict) else None
-    return isinstance(refused, list) and key[-20:] in refused
+    refused = answers.get("rejected") if is_object(answers) else None
+    return is_list(refused) and key[-20:] in refused
 
 
 def _read(path: str) -> dict[str, object]:
@@ -90,7 +90,7 @@ def _read(path: str) -> dict[str, object]:
         found = jsonc.parse(files.read(path, 256 * 2**20) or b"{}")
     except Problem:
         return {}
-    return found if isinstance(found, dict) else {}
+    return found if is_object(found) else {}
 
 
 # ---- the key that ccremedy keeps: `key.json` in the state folder says which entry of which store it is, by fingerprint

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 @dataclass
 class Diagnosis:
-    findings: list[Finding] = field(default_factory=list)
-    healthy: list[tuple[str, str]] = field(default_factory=list)  # (remedy, why there is nothing to do)
-    failed: list[tuple[str, Problem]] = field(default_factory=list)  # (remedy, why it could not tell)
+    findings: list[Finding] = field(default_factory=list["Finding"])
+    healthy: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])  # (remedy, why nothing is to do)
+    failed: list[tuple[str, Problem]] = field(default_factory=list[tuple[str, Problem]])  # (remedy, why it cannot tell)
 
 
 def diagnose(machine: Machine, remedies: Iterable[Remedy]) -> Diagnosis:

@@ -231,7 +231,7 @@ class Assigned:
 def get_assignments(data: bytes, name: str, syntax: str) -> list[Assigned]:
     """The lines that set `name` to something that stands there in full; not those that compute it."""
     text = _text(_decoded(data, syntax))
-    found = []
+    found: list[Assigned] = []
     for match in _assignments(name, syntax, text):
         raw, number = match["raw"] or "", text.count("\n", 0, match.start("line")) + 1
         found.append(Assigned(match["line"], raw, unquote(raw, syntax), match["raw"] is None, number))
@@ -305,7 +305,7 @@ def _assignments(name: str, syntax: str, text: str) -> list[re.Match[str]]:
     line = re.compile(rf"^{mark}(?P<line>[ \t]*(?:{lead}(?P<raw>{_VALUES[syntax]}){end}|{aside})\r?)$", re.M)
     found = list(line.finditer(text))
     if syntax == "powershell":
-        starts = set(_statements(text)) if found else set()
+        starts: set[int] = set(_statements(text)) if found else set()
         return [each for each in found if each.start("line") in starts and not _goes_on(text, each.end())]
     inside = re.finditer(_INSIDE.get(syntax, r"(?!)"), text, re.M) if found else ()
     spans = [each.span() for each in inside]

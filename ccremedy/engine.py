@@ -41,9 +41,10 @@ class Result:
     """What became of each change: "done", "failed", "refused", "drifted" or "undone"."""
 
     run: Run
-    outcomes: dict[tuple[str, str, Change], str] = field(default_factory=dict)  # by remedy, finding and change
-    notes: list[str] = field(default_factory=list)
-    problems: list[Problem] = field(default_factory=list)
+    # by remedy, finding and change
+    outcomes: dict[tuple[str, str, Change], str] = field(default_factory=dict["tuple[str, str, Change]", str])
+    notes: list[str] = field(default_factory=list[str])
+    problems: list[Problem] = field(default_factory=list[Problem])
 
     def say(self, finding: Finding, change: Change, outcome: str) -> None:
         self.outcomes[finding.remedy, finding.id, change] = outcome
@@ -237,7 +238,7 @@ class Engine:
 
     def recover(self) -> list[Step]:
         """Take back every step that was interrupted. The caller holds the lock. Problem (4) as above."""
-        mended = []
+        mended: list[Step] = []
         for run in self.journal.sound_runs():
             for step in reversed(run.steps):
                 if step.state == "open":

@@ -223,7 +223,7 @@ if sys.platform == "win32":
     from contextlib import contextmanager
 
     if TYPE_CHECKING:
-        from collections.abc import Iterator
+        from collections.abc import Generator
 
     class _Windows:
         """`winreg` for keys; for values the calls below it, because it drops what stands behind a NUL."""
@@ -290,7 +290,7 @@ if sys.platform == "win32":
         return {USER: winreg.HKEY_CURRENT_USER, SYSTEM: winreg.HKEY_LOCAL_MACHINE}[top], path
 
     @contextmanager
-    def _opened(key: str, access: int) -> Iterator[int]:
+    def _opened(key: str, access: int) -> Generator[int]:
         top, path = _split(key)
         with winreg.OpenKey(top, path, 0, access | winreg.KEY_WOW64_64KEY) as handle:
             yield handle.handle

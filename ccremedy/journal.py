@@ -23,12 +23,12 @@ import zlib
 
 from ccremedy import files
 from ccremedy.errors import INCOMPLETE, LOCKED, UNSUPPORTED, USAGE, Problem, explain
-from ccremedy.record import dataclass, field
+from ccremedy.record import dataclass, field, is_object
 from ccremedy.resources import Change, change_from_json, is_path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
     from contextlib import AbstractContextManager
     from typing import Any
 
@@ -47,7 +47,7 @@ class Step:
     scratch: list[str]
     begun: int = 0  # how many of the changes were at least announced
     state: str = "open"
-    undone: dict[int, int] = field(default_factory=dict)  # index of a change: the run that took it back
+    undone: dict[int, int] = field(default_factory=dict[int, int])  # index of a change: the run that took it back
 
 
 @dataclass
@@ -59,7 +59,7 @@ class Run:
     command: str = ""
     time: str = ""
     plan: str = ""
-    steps: list[Step] = field(default_factory=list)
+    steps: list[Step] = field(default_factory=list[Step])
     size: int = 0  # bytes of whole records
     damage: str = ""
 
@@ -148,18 +148,18 @@ class Journal:
             ) from None
 
         @contextmanager
-        def held() -> Iterator[None]:
+        def held() -> Generator[None]:
             self._check()
             try:
                 files.make_folders(files.missing_folders(os.path.join(self.runs_folder, "run")), 0o700)
             except OSError as error:
                 raise _unwritable(self.folder, error) from None
             self._check()
-            lock = filelock.FileLock(
+            lock: filelock.BaseFileLock = filelock.FileLock(
                 os.path.join(self.folder, "lock"), timeout=timeout, mode=0o600, fallback_to_soft=False
             )
             try:
-                lock.acquire()
+                lock.acquire()  # pyright: ignore[reportUnknownMemberType] - filelock leaves open what its answer holds
             except OSError as error:
                 if not isinstance(error, filelock.Timeout):
                     raise _unwritable(self.folder, error) from None
@@ -187,7 +187,7 @@ class Journal:
             change_from_json(change.to_json())  # what could not be read back would never be written
         scratch = [_scratch(change, f"{run.number}-{number}-{index}") for index, change in enumerate(changes)]
         step = Step(number, remedy, finding, changes, scratch)
-        record = {
+        record: dict[str, object] = {
             "step": number,
             "remedy": remedy,
             "finding": finding,
@@ -195,7 +195,7 @@ class Journal:
             "scratch": scratch,
         }
         head = {"run": run.number, "v": VERSION, "command": run.command, "time": run.time, "plan": run.plan}
-        first = [{"type": "run", **head}] if not run.size else []
+        first: list[dict[str, object]] = [{"type": "run", **head}] if not run.size else []
         size = run.size
         try:
             self._append(run, [*first, {"type": "step", **record}])
@@ -235,7 +235,7 @@ class Journal:
         self._append(run, [{"type": "undone", "step": step.number, "change": index, "by": by}])
         step.undone[index] = by
 
-    def _append(self, run: Run, records: list[dict[str, Any]]) -> None:
+    def _append(self, run: Run, records: list[dict[str, object]]) -> None:
         data = b"".join(_encode(record) for record in records)
         files.append(run.path, data, keep=run.size)
         run.size += len(data)
@@ -305,7 +305,7 @@ def _scratch(change: Change, token: str) -> str:
     return os.path.join(files.folder_behind(change.resource.path), f".ccremedy-{token}")
 
 
-def _encode(record: dict[str, Any]) -> bytes:
+def _encode(record: dict[str, object]) -> bytes:
     body = json.dumps(record, separators=(",", ":")).encode()
     return f"{zlib.crc32(body):08x} ".encode() + body + b"\n"
 
@@ -318,4 +318,4 @@ def _decode(line: bytes) -> dict[str, Any] | None:
         record = json.loads(body)
     except (ValueError, RecursionError):
         return None
-    return record if isinstance(record, dict) else None
+    return record if is_object(record) else None

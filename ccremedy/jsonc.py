@@ -11,7 +11,7 @@ import json
 import re
 
 from ccremedy.errors import Problem
-from ccremedy.record import dataclass
+from ccremedy.record import dataclass, is_list, is_object
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ def cut(data: bytes, keys: Sequence[str], place: str = "") -> bytes:
             f"holds the key “{keys[-1]}” {len(objects[-1].wanted)} times in one object",
             todo="Remove all but the last of them with an editor, then try again",
         )
-    made, _, check, pieces = json.loads(place) if place else (len(keys), 0, 0, [])
+    made, _, check, pieces = json.loads(place) if place else (len(keys), 0, 0, list["Piece"]())
     level = made
     while level < len(keys) and not _is_alone(objects[level:]):
         level += 1
@@ -201,9 +201,9 @@ def _build(text: str, strict: bool) -> object:
         elif kind in ("string", "scalar", "open"):
             value: object = _scalar(text[start:end]) if kind != "open" else {} if text[start] == "{" else []
             holder = holders[-1]
-            if isinstance(holder, dict):
+            if is_object(holder):
                 holder[names.pop()] = value
-            elif isinstance(holder, list):
+            elif is_list(holder):
                 holder.append(value)
             if kind == "open":
                 holders.append(value)

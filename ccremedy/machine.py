@@ -215,7 +215,7 @@ class Machine:
     adapter: Adapter
     facts: Facts
     shells: Mapping[str, str]  # installed shells: name to absolute path
-    options: Mapping[str, bool | str] = field(default_factory=dict)
+    options: Mapping[str, bool | str] = field(default_factory=dict[str, bool | str])
     network: Callable[[Machine, str, Proxy | None, str, str], Look] = _look
 
     @property

@@ -20,6 +20,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket
     import ssl
+    from _ssl import Certificate
     from collections.abc import Callable, Generator, Mapping
     from typing import Any, NoReturn, Protocol, TypeVar
 
@@ -404,9 +405,9 @@ class _Secured:
     def chain(self) -> tuple[bytes, ...]:
         """DER, as presented. Python has it in public from 3.13 on; before, and where it is gone, at least the first."""
         try:
-            held = self._tls._sslobj.get_unverified_chain()  # type: ignore[attr-defined]
+            held: list[Certificate] = vars(self._tls)["_sslobj"].get_unverified_chain()
             return tuple(each.public_bytes(2) for each in held)  # 2: DER
-        except (AttributeError, TypeError):
+        except (AttributeError, KeyError, TypeError):
             return tuple(der for der in [self._tls.getpeercert(binary_form=True)] if der)
 
     def _pump(self, act: Callable[[], T]) -> T:

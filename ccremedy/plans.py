@@ -12,15 +12,28 @@ import time
 
 from ccremedy import __version__, files
 from ccremedy.errors import UNSUPPORTED, USAGE, Drift, Problem
+from ccremedy.record import is_list, is_object
 from ccremedy.resources import change_from_json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import TypedDict, TypeGuard
 
     from ccremedy.finding import Finding
     from ccremedy.journal import Run
     from ccremedy.machine import Machine
+
+    class Plan(TypedDict):
+        schema: int
+        plan: str
+        created: str
+        ccremedy: str
+        platform: str
+        home: str
+        remedies: list[str]
+        options: dict[str, bool | str]
+        changes: list[dict[str, object]]
+
 
 _LIMIT = 1 << 20
 _SHAPE: dict[str, type] = {
@@ -29,7 +42,7 @@ _SHAPE: dict[str, type] = {
 }  # fmt: skip
 
 
-def make(machine: Machine, remedies: list[str], findings: list[Finding]) -> dict[str, Any]:
+def make(machine: Machine, remedies: list[str], findings: list[Finding]) -> Plan:
     return {
         "schema": 1,
         "plan": os.urandom(8).hex(),
@@ -52,7 +65,7 @@ def _harmless(name: str, value: bool | str) -> bool | str:
     return value
 
 
-def proposal(findings: list[Finding]) -> list[dict[str, Any]]:
+def proposal(findings: list[Finding]) -> list[dict[str, object]]:
     return [
         {
             "remedy": finding.remedy,
@@ -66,7 +79,7 @@ def proposal(findings: list[Finding]) -> list[dict[str, Any]]:
     ]
 
 
-def write(path: str, plan: dict[str, Any]) -> None:
+def write(path: str, plan: Plan) -> None:
     """To a file (0600), or to standard output for "-". Problem where the file cannot be written."""
     text = json.dumps(plan, indent=2) + "\n"
     if path == "-":
@@ -81,7 +94,7 @@ def write(path: str, plan: dict[str, Any]) -> None:
     files.write_new(path, text.encode())
 
 
-def load(path: str) -> dict[str, Any]:
+def load(path: str) -> Plan:
     """A plan that `make` made. Problem (2) where it is not one, (6) where others could have written it."""
     path = os.path.abspath(path)
     found = files.status(path)
@@ -96,13 +109,11 @@ def load(path: str) -> dict[str, Any]:
         raise Problem(
             "is not a plan: it does not parse as JSON", where=path, todo="Make a new one", code=USAGE
         ) from None
-    if not isinstance(plan, dict) or plan.keys() != _SHAPE.keys():
+    if not is_object(plan) or plan.keys() != _SHAPE.keys():
         raise Problem("is not a plan: other keys than a plan has", where=path, todo="Make a new one", code=USAGE)
     if plan["schema"] != 1 or not all(type(plan[key]) is kind for key, kind in _SHAPE.items()):
         raise Problem("is not a plan of this version", where=path, todo="Make a new one", code=USAGE)
-    if not all(isinstance(each, str) for each in plan["remedies"]) or not all(
-        value is True or (value and isinstance(value, str)) for value in plan["options"].values()
-    ):
+    if not _names_texts(plan):
         raise Problem("is not a plan: a remedy or option is no text", where=path, todo="Make a new one", code=USAGE)
     try:
         for change in plan["changes"]:
@@ -114,14 +125,23 @@ def load(path: str) -> dict[str, Any]:
     return plan
 
 
-def check_unused(plan: dict[str, Any], runs: list[Run]) -> None:
+def _names_texts(plan: dict[str, object]) -> TypeGuard[Plan]:
+    """Whether its remedies are texts, and its options texts or just set."""
+    remedies, options = plan["remedies"], plan["options"]
+    return (
+        is_list(remedies) and all(isinstance(each, str) for each in remedies)
+        and is_object(options) and all(each is True or (each and isinstance(each, str)) for each in options.values())
+    )  # fmt: skip
+
+
+def check_unused(plan: Plan, runs: list[Run]) -> None:
     """Drift (8) where a run has already carried this plan out."""
     for run in runs:
         if run.plan == plan["plan"]:
             raise Drift(f"was already carried out, as run {run.number}", where="the plan", todo="Make a new plan")
 
 
-def check(plan: dict[str, Any], machine: Machine, findings: list[Finding], runs: list[Run]) -> None:
+def check(plan: Plan, machine: Machine, findings: list[Finding], runs: list[Run]) -> None:
     """Drift (8) unless this plan was not used before and is what this machine proposes now."""
     again = "Make a new plan"
     check_unused(plan, runs)

@@ -1,7 +1,8 @@
 """`dataclass`, `field`, `fields` and `replace`, as far as we use them, without what the standard ones bring along.
 
 `import dataclasses` imports twenty modules (inspect, ast, dis, tokenize …), a quarter of all that a diagnosis may load.
-To a type checker these *are* the standard ones; tests/test_record.py holds them to the same behaviour.
+To a type checker these *are* the standard ones; tests/test_record.py holds them to the same behaviour. Beside them,
+`is_object` and `is_list` say what JSON held: to a type checker, `isinstance` alone leaves open what is inside.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from dataclasses import dataclass, field, fields, replace
+    from typing import TypeGuard
 else:
     _NONE = object()
 
@@ -76,4 +78,12 @@ else:
         raise AttributeError(f"a {type(self).__name__} does not change")
 
 
-__all__ = ["dataclass", "field", "fields", "replace"]
+def is_object(value: object) -> TypeGuard[dict[str, object]]:
+    return isinstance(value, dict)
+
+
+def is_list(value: object) -> TypeGuard[list[object]]:
+    return isinstance(value, list)
+
+
+__all__ = ["dataclass", "field", "fields", "is_list", "is_object", "replace"]

@@ -84,8 +84,10 @@ _NAMED = (
     ),
     re.compile(rf"(?:(?<=\bset )|(?<=\bsetenv ))(?P<name>(?:-\S+ )*\w+)(?P<between>[ \t]+)(?P<value>{_WORD})"),
 )
-_SECRET_WORDS = {"key", "apikey", "token", "secret", "password", "passwd", "pass", "passphrase", "credential"}
-_SECRET_WORDS |= {"credentials", "auth", "pat"}
+_SECRET_WORDS = {
+    "key", "apikey", "token", "secret", "password", "passwd", "pass", "passphrase", "credential", "credentials", "auth",
+    "pat",
+}  # fmt: skip
 _HARMLESS = re.compile(r"\d{1,7}|true|false|null|yes|no", re.I)
 # C0 and C1 controls, and the bidirectional marks that can make a line read as another one.
 _UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")

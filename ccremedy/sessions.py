@@ -23,13 +23,12 @@ from itertools import pairwise
 
 from ccremedy import files, knowledge
 from ccremedy.errors import Problem
-from ccremedy.record import dataclass
+from ccremedy.record import dataclass, is_object
 from ccremedy.resources import is_path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from typing import Any
 
     from ccremedy.machine import Adapter, Details, Machine, Running
 
@@ -79,7 +78,7 @@ def running(machine: Machine) -> list[Session]:
     everything = {each.pid: each for each in machine.adapter.processes(machine.facts)}
     register = _register(os.path.join(machine.claude_folder(), "sessions"))
     space = machine.adapter.details(machine.facts, machine.adapter.own_pid(machine.facts)).space
-    found = []
+    found: list[Session] = []
     for pid, process in sorted(everything.items()):
         entry = register.get(pid)
         if entry is not None and _started_with(entry, process, machine.adapter) is False:
@@ -104,7 +103,8 @@ def running(machine: Machine) -> list[Session]:
 def ancestors(machine: Machine) -> list[int]:
     """Our own process and those above it, as far as they can be seen."""
     parents = {each.pid: each.parent for each in machine.adapter.processes(machine.facts)}
-    found, pid = [], machine.adapter.own_pid(machine.facts)
+    found: list[int] = []
+    pid = machine.adapter.own_pid(machine.facts)
     while pid in parents and pid not in found:
         found.append(pid)
         pid = parents[pid]
@@ -125,9 +125,9 @@ def inside(machine: Machine) -> str:
 # ---- the register
 
 
-def _register(folder: str) -> dict[int, dict[str, Any]]:
+def _register(folder: str) -> dict[int, dict[str, object]]:
     """Its entries by pid; one that cannot be read, or that others could have made, is empty."""
-    found = {}
+    found: dict[int, dict[str, object]] = {}
     for name in files.names(folder):
         stem, extension = os.path.splitext(name)
         if extension == ".json" and stem.isascii() and stem.isdigit():
@@ -135,7 +135,7 @@ def _register(folder: str) -> dict[int, dict[str, Any]]:
     return found
 
 
-def _entry(path: str) -> dict[str, Any]:
+def _entry(path: str) -> dict[str, object]:
     try:
         status = files.status(path, follow=False)
         if status is None or not stat.S_ISREG(status.st_mode) or not files.belongs_to_us(path):
@@ -143,10 +143,10 @@ def _entry(path: str) -> dict[str, Any]:
         entry = json.loads(files.read(path, _LARGEST) or b"null")
     except (ValueError, Problem, RecursionError):
         return {}
-    return entry if isinstance(entry, dict) else {}
+    return entry if is_object(entry) else {}
 
 
-def _fits(machine: Machine, entry: Mapping[str, Any], process: Running, details: Details) -> bool:
+def _fits(machine: Machine, entry: Mapping[str, object], process: Running, details: Details) -> bool:
     """Whether every claim that can be checked holds. A home may be shared: then an entry can be another machine's."""
     domain = machine.adapter.domain(machine.facts, details.space)
     if domain and entry.get("pidDomain", domain) != domain:
@@ -154,7 +154,7 @@ def _fits(machine: Machine, entry: Mapping[str, Any], process: Running, details:
     return entry.get("pid") == process.pid and _started_with(entry, process, machine.adapter) is True
 
 
-def _started_with(entry: Mapping[str, Any], process: Running, adapter: Adapter) -> bool | None:
+def _started_with(entry: Mapping[str, object], process: Running, adapter: Adapter) -> bool | None:
     """Whether the entry is of the process that has its number now; None where that cannot be told.
 
     Where the kernel's own measure is not what Claude Code writes, the times have to agree: an entry from before the
@@ -185,12 +185,12 @@ def _spelled(start: str) -> float:
         return 0.0
 
 
-def _text(entry: Mapping[str, Any], key: str) -> str:
+def _text(entry: Mapping[str, object], key: str) -> str:
     value = entry.get(key)
     return value if isinstance(value, str) else ""
 
 
-def _time(entry: Mapping[str, Any], key: str) -> float:
+def _time(entry: Mapping[str, object], key: str) -> float:
     value = entry.get(key)
     return value / 1000 if isinstance(value, (int, float)) and 0 <= value <= _LATEST else 0.0
 
@@ -211,7 +211,7 @@ def _is_ours(machine: Machine, process: Running, details: Details, programs: lis
     return os.path.realpath(folder) == os.path.realpath(machine.claude_folder())
 
 
-def _kind(process: Running, details: Details, entry: Mapping[str, Any], known: Mapping[str, Any]) -> str:
+def _kind(process: Running, details: Details, entry: Mapping[str, object], known: knowledge.Sessions) -> str:
     command, words = (*details.arguments, "")[0], details.arguments[1:]
     program = os.path.basename(details.program)
     script = program in ("node", "nodejs")  # up to 2.1.112; it overwrites its arguments
@@ -248,7 +248,7 @@ def _obstacle(process: Running, kind: str, details: Details, space: str) -> str:
 
 
 def _session(
-    process: Running, details: Details, entry: Mapping[str, Any], kind: str, adopted: bool, obstacle: str
+    process: Running, details: Details, entry: Mapping[str, object], kind: str, adopted: bool, obstacle: str
 ) -> Session:
     folder = next(filter(is_path, (_text(entry, "cwd"), details.folder)), "")
     status = _text(entry, "status")

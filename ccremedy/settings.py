@@ -10,7 +10,7 @@ import os
 
 from ccremedy import files
 from ccremedy.errors import Problem
-from ccremedy.record import dataclass, field
+from ccremedy.record import dataclass, field, is_object
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,12 +25,12 @@ class Layer:
 
     name: str
     path: str
-    values: dict[str, object] = field(default_factory=dict)
+    values: dict[str, object] = field(default_factory=dict[str, object])
     fault: str = ""
 
     def env(self) -> dict[str, str]:
         found = self.values.get("env")
-        if not isinstance(found, dict):
+        if not is_object(found):
             return {}
         # As an environment can hold it: it ends at a NUL.
         return {name: str(value).partition("\0")[0] for name, value in found.items() if isinstance(value, (str, int))}
@@ -63,10 +63,10 @@ def _layer(name: str, path: str) -> Layer | None:
         data = files.read(path)
         if data is None:
             return None
-        values = jsonc.parse(as_claude_reads(data), strict=True) if data.strip() else {}
+        values: object = jsonc.parse(as_claude_reads(data), strict=True) if data.strip() else {}
     except Problem as problem:
         return Layer(name, path, fault=problem.what)
-    return Layer(name, path, values) if isinstance(values, dict) else Layer(name, path, fault="holds no JSON object")
+    return Layer(name, path, values) if is_object(values) else Layer(name, path, fault="holds no JSON object")
 
 
 def as_claude_reads(data: bytes) -> bytes:

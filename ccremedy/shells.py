@@ -340,7 +340,7 @@ def unanswered(changes: Sequence[Change], answers: Answers) -> list[str]:
 
 def _side_effects(then: dict[str, str], now: dict[str, str], again: dict[str, str] | str, wanted: set[str]) -> str:
     """The variables that changed, or came, or went. One that was there before and differs at each start is not ours."""
-    restless = set() if isinstance(again, str) else {name for name in then if now.get(name) != again.get(name)}
+    restless = set[str]() if isinstance(again, str) else {name for name in then if now.get(name) != again.get(name)}
     names = (then.keys() | now.keys()) - _VOLATILE - {"PATH"} - restless - wanted
     changed = [name for name in sorted(names) if then.get(name) != now.get(name)]
     if "PATH" not in restless:

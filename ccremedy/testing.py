@@ -48,7 +48,7 @@ from ccremedy.engine import Engine, Result
 from ccremedy.finding import Finding, Remedy
 from ccremedy.journal import Journal, find
 from ccremedy.machine import Adapter, Details, Facts, Machine, Running
-from ccremedy.record import dataclass
+from ccremedy.record import dataclass, is_object
 from ccremedy.resources import Change
 from ccremedy.resources.texts import Setting, Text, Whole
 from ccremedy.resources.values import Registered, Segment
@@ -142,7 +142,8 @@ class Case:
             return _fill(text.replace("/", os.sep), root, home)
 
         hives = scratch_key(root)
-        for key, values in (WINDOWS_REGISTRY | self.facts.get("registry", {})).items():
+        registered: dict[str, dict[str, Any] | None] = WINDOWS_REGISTRY | self.facts.get("registry", {})
+        for key, values in registered.items():
             for made in () if values is None else hive.missing_keys(rf"{hives}\{key}"):
                 hive.make_keys((made,))
             for name, value in (values or {}).items():
@@ -154,8 +155,8 @@ class Case:
         return Machine(home, adapter, facts, adapter.shells(facts), self._options(root, home), self._network)
 
     def _options(self, root: str, home: str) -> dict[str, bool | str]:
-        options = self.facts.get("options", [])
-        options = options if isinstance(options, dict) else dict.fromkeys(options, True)
+        given: Any = self.facts.get("options", [])
+        options: dict[str, Any] = given if is_object(given) else dict.fromkeys(given, True)
         return {name: value if value is True else _fill(value, root, home) for name, value in options.items()}
 
     def _network(self, machine: Machine, url: str, proxy: Proxy | None, roots: str, no_proxy: str) -> Look:
@@ -175,7 +176,7 @@ def _let_run(adapter: Adapter, listed: list[dict[str, Any]], root: str, home: st
     text = json.dumps(listed)
     told = {each["pid"]: each for each in json.loads(_fill(text, json.dumps(root)[1:-1], json.dumps(home)[1:-1]))}
     nothing = {"start": "1.00", "name": "", "parent": 1, "terminal": "", "cpu": 0.0, "age": 0.0}
-    less = {"ours": True, "program": "", "arguments": (), "env": {}, "folder": "", "space": ""}
+    less: dict[str, Any] = {"ours": True, "program": "", "arguments": (), "env": {}, "folder": "", "space": ""}
 
     def processes(facts: Facts) -> Iterator[Running]:
         passed = {"age": time.time() - _BEGUN}
@@ -185,15 +186,16 @@ def _let_run(adapter: Adapter, listed: list[dict[str, Any]], root: str, home: st
 
     def details(facts: Facts, pid: int) -> Details:
         found = told.get(pid, {"ours": False})
-        fields = {name: found.get(name, value) for name, value in less.items()}
-        return Details(**fields | {"arguments": tuple(fields["arguments"])})
+        fields: dict[str, Any] = {name: found.get(name, value) for name, value in less.items()}
+        fields["arguments"] = tuple(fields["arguments"])
+        return Details(**fields)
 
     vars(adapter).update(processes=processes, details=details)
 
 
 def _make(place: str, content: Any, root: str, home: str, mode: str = "") -> None:
     os.makedirs(os.path.dirname(place), exist_ok=True)
-    what = content if isinstance(content, dict) else {"text": content}
+    what: dict[str, Any] = content if is_object(content) else {"text": content}
     if "link" in what:
         os.symlink(_fill(what["link"], root, home), place)
         return
@@ -518,7 +520,7 @@ def _die_at(rig: Rig, deadly: int) -> None:
             os.kill(os.getpid(), 9)
         written += 1
 
-    real_set, engine._set = engine._set, deadly_set
+    real_set, engine._set = engine._set, deadly_set  # pyright: ignore[reportPrivateUsage] - what writes each change
     try:
         rig.apply()
     finally:
@@ -562,7 +564,7 @@ def _read(path: str) -> bytes:
 
 def cases(folder: str) -> list[Case]:
     """Every case below `folder`, by remedy and name."""
-    found = []
+    found: list[Case] = []
     for remedy in sorted(os.listdir(folder)):
         for name in sorted(os.listdir(os.path.join(folder, remedy))):
             found.append(Case.load(os.path.join(folder, remedy, name)))

@@ -24,7 +24,7 @@ from ccremedy.errors import FAILED, UNSUPPORTED, Problem, explain
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Generator, Mapping
     from typing import Any, TextIO
 
     from ccremedy.processes import Conversation
@@ -183,7 +183,7 @@ def print_secret(id: str, env: Mapping[str, str], out: TextIO, owner_only: str =
 
 
 @contextmanager
-def _time_limit(timeout: float) -> Iterator[None]:
+def _time_limit(timeout: float) -> Generator[None]:
     """End this process when the block takes longer. A thread: a signal's handler would wait for C code that hangs."""
     over = _thread.allocate_lock()
     over.acquire()
@@ -413,7 +413,7 @@ def _file(folder: str, id: str) -> str:
 
 
 @contextmanager
-def _explained(folder: str) -> Iterator[None]:
+def _explained(folder: str) -> Generator[None]:
     try:
         yield
     except OSError as error:

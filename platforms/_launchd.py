@@ -10,6 +10,7 @@ import os
 import shlex
 
 from ccremedy import Machine, Problem, files
+from ccremedy.record import is_list, is_object
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def given(machine: Machine, name: str) -> Iterator[tuple[str, str]]:
     """Each value that an agent gives to this variable, and where; for itself alone, or for everything."""
     for path, agent in _agents(machine, name.encode()):
         own = agent.get("EnvironmentVariables")
-        found = [*_set_by(agent), *(own.items() if isinstance(own, dict) else ())]
+        found = [*_set_by(agent), *(own.items() if is_object(own) else ())]
         yield from ((value, path) for each, value in found if each == name and isinstance(value, str))
 
 
@@ -64,13 +65,13 @@ def _parsed(data: bytes) -> dict[str, object]:
         found = plistlib.loads(data)
     except (ValueError, ExpatError, LookupError, TypeError, AttributeError, OverflowError, RecursionError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return found if is_object(found) else {}
 
 
 def _set_by(agent: dict[str, object]) -> Iterator[tuple[str, str]]:
     """What its program sets with launchctl: itself, or as commands of a shell."""
     words = agent.get("ProgramArguments")
-    arguments = [str(word) for word in words] if isinstance(words, list) else []
+    arguments = [str(word) for word in words] if is_list(words) else []
     yield from _pairs(arguments)
     for script in arguments[1:] if os.path.basename(arguments[0] if arguments else "") in ("sh", "bash", "zsh") else ():
         for line in script.replace("&&", ";").replace("\n", ";").split(";"):

@@ -51,8 +51,8 @@ def details(pid: int) -> Details:
     return Details(
         ours=ours,
         program=_ask(process.exe, ""),
-        arguments=tuple(_ask(process.cmdline, [])),
-        env=_ask(process.environ, {}),
+        arguments=tuple(_ask(process.cmdline, list[str]())),
+        env=_ask(process.environ, dict[str, str]()),
         folder=_ask(process.cwd, ""),
         space="",  # neither system has namespaces of process numbers
     )

@@ -51,7 +51,7 @@ def _automount_root(facts: Facts) -> str:
 
 def _mounted(facts: Facts) -> list[str]:
     """Mount points of Windows drives: drvfs (WSL 1), or 9p and virtiofs with drvfs options (WSL 2)."""
-    found = []
+    found: list[str] = []
     for line in facts.text("/proc/self/mountinfo").splitlines():
         before, _, after = line.partition(" - ")
         fields, kind = before.split(), after.split()

@@ -20,10 +20,8 @@ if TYPE_CHECKING:
 def broken_files(folder: str, state: str) -> dict[str, str]:
     """Each of Claude Code's files that it cannot read, with the reason."""
     known = knowledge.load("claude_folder")
-    paths = [
-        state,
-        *(os.path.join(folder, name) for kind in ("state", "settings", "credentials") for name in known[kind]),
-    ]
+    names = (*known["state"], *known["settings"], *known["credentials"])
+    paths = [state, *(os.path.join(folder, name) for name in names)]
     found = {path: why for path in paths if (why := _fault(path))}
     status = files.status(folder)
     if status is not None and files.kind(status.st_mode) != "a directory":

@@ -18,7 +18,6 @@ from . import _node, _npm
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from typing import Any
 
 DESKTOP = "Claude Desktop"
 _SYSTEMS = {"linux": "Linux", "wsl": "Linux", "macos": "macOS", "windows": "Windows"}
@@ -64,7 +63,7 @@ def on_path(machine: Machine, folders: list[str]) -> list[Install]:
 def elsewhere(machine: Machine, known: list[Install]) -> list[Install]:
     """Those in the places where installers put them, the best first, without the known ones."""
     seen = {_identity(each.path) for each in known}
-    found = []
+    found: list[Install] = []
     for method, path in _places(machine):
         if "\0" in path or _identity(path) in seen:
             continue
@@ -110,7 +109,7 @@ def reinstall(machine: Machine, install: Install) -> str:
     return str(commands.get(install.method, fallback))
 
 
-def _data() -> Any:
+def _data() -> knowledge.Installs:
     return knowledge.load("installs")
 
 

@@ -100,7 +100,7 @@ def elsewhere(machine: Machine, taken: set[str]) -> Iterator[Place]:
     project = machine.facts.cwd
     names = [name for name in files.names(project) if name == ".env" or name.startswith(".env.")] if project else []
     paths = [os.path.join(project, name) for name in (*names, ".mcp.json", ".npmrc") if project]
-    tracked = _tracked(machine, project, paths) if any(_tokens(path) for path in paths) else set()
+    tracked: set[str] = _tracked(machine, project, paths) if any(_tokens(path) for path in paths) else set()
     for path in dict.fromkeys([*paths, machine.path(".npmrc"), machine.path(".env"), *_rest(machine)]):
         for number, token in _tokens(path) if path not in taken else []:
             note = " (git tracks this file: whoever has the repository has the key)" if path in tracked else ""

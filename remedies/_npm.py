@@ -60,7 +60,7 @@ def project_npmrc(machine: Machine) -> str:
     `npm install -g` ignores it and `npm config get prefix` does not, which is why nobody should set one there.
     """
     here = machine.facts.cwd
-    for folder in files.walk_up(here) if os.path.isabs(here) else []:
+    for folder in files.walk_up(here) if os.path.isabs(here) else ():
         if folder == machine.home:
             break
         if folder == here or any(files.status(os.path.join(folder, name)) for name in ("package.json", "node_modules")):

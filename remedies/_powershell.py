@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 
 from ccremedy import Machine, files, hive, jsonc, settings
-from ccremedy.record import dataclass
+from ccremedy.record import dataclass, is_object
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def policies(machine: Machine, env: Mapping[str, str]) -> Iterator[Policy]:
     default = ("RemoteSigned" if server else "Restricted", "Windows' own default", True)
     yield _first("Windows PowerShell", [*forced, process, *own, default])
     if home := _home_of_7(machine, env):
-        forced = []
+        forced.clear()
         for top in tops:
             as_classic = _number(key(rf"{top}\{core}"), "UseWindowsPowerShellPolicySetting")
             path = rf"{top}\{classic if as_classic else core}"
@@ -92,6 +92,6 @@ def config(machine: Machine) -> str:
 
 def _configured(path: str) -> str:
     data = files.read(path)
-    values = jsonc.parse(settings.as_claude_reads(data)) if data else {}  # PowerShell reads UTF-16, too
-    found = values.get(MEMBER) if isinstance(values, dict) else None
+    values: object = jsonc.parse(settings.as_claude_reads(data)) if data else {}  # PowerShell reads UTF-16, too
+    found = values.get(MEMBER) if is_object(values) else None
     return found if isinstance(found, str) else ""

@@ -12,7 +12,7 @@ from . import _keys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 _WHY = "it let every certificate pass"
 _ANCHORS = (  # where administrators put the authorities of a company: Debian, Fedora, Arch
@@ -48,8 +48,8 @@ def switches(machine: Machine) -> Iterator[tuple[str, Change | None]]:
         for name, values in known["npmrc"].items():
             yield from _lines(path, name, "npmrc", values)
     for path in _keys.editor_settings(machine):
-        for name, values in known["editor"].items():
-            yield from _member(path, f"/{name}", values)
+        for name, off in known["editor"].items():
+            yield from _member(path, f"/{name}", off)
         for name, values in known["variables"].items():
             yield from _member(path, f"/terminal.integrated.env.{machine.adapter.editor}/{name}", values)
     if re.search(r"^\s*sslverify\s*=\s*(?:false|0|no|off)\s*$", _text(machine.path(".gitconfig")), re.M | re.I):
@@ -75,7 +75,7 @@ def _lines(path: str, name: str, syntax: str, values: list[str]) -> Iterator[tup
         yield f"{name} is {found[-1].value} in {path}", change
 
 
-def _member(path: str, name: str, values: list[object]) -> Iterator[tuple[str, Change | None]]:
+def _member(path: str, name: str, values: Sequence[object]) -> Iterator[tuple[str, Change | None]]:
     from ccremedy import jsonc
 
     change = removal(path, name, strict=False)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ccremedy.finding import Finding, Remedy
     from ccremedy.journal import Journal
     from ccremedy.machine import Machine
+    from ccremedy.plans import Plan
     from ccremedy.resources import Change
 
 
@@ -26,8 +27,8 @@ def list_remedies(options: argparse.Namespace, screen: Screen) -> Report:
     from ccremedy import registry
 
     report = Report("list", _platform())
-    report.more["remedies"] = [_remedy_json(each, report.platform) for each in registry.remedies().values()]
-    for each in report.more["remedies"]:
+    report.more["remedies"] = told = [_remedy_json(each, report.platform) for each in registry.remedies().values()]
+    for each in told:
         here = "" if each["supported"] else f"  ({each['unsupported']})"
         options.text.append(f"{each['id']:<18} {each['title']}{here}")
     return report
@@ -122,7 +123,7 @@ def apply(options: argparse.Namespace, screen: Screen) -> Report:
 
 def carry_out(
     report: Report, machine: Machine, found: Diagnosis, remedies: dict[str, Remedy], command: str,
-    options: argparse.Namespace, screen: Screen, planned: dict[str, Any] | None = None,
+    options: argparse.Namespace, screen: Screen, planned: Plan | None = None,
 ) -> Report:  # fmt: skip
     """Ask, lock, do: from what was found and shown to what became of it."""
     from ccremedy import plans
@@ -167,7 +168,8 @@ def undo(options: argparse.Namespace, screen: Screen) -> Report:
         raise Problem(f"run {target.number} changed nothing that stood", code=errors.USAGE)
     if options.change is not None and not 1 <= options.change <= count:
         raise Problem(f"run {target.number} has changes 1 to {count}", code=errors.USAGE)
-    chosen = target.kept() if options.change is None else [target.kept()[options.change - 1]]
+    only: int | None = options.change
+    chosen = target.kept() if only is None else [target.kept()[only - 1]]
     sentences = [step.changes[index].sentence() for step, index in chosen]
     diffs = _inverse_diffs([step.changes[index] for step, index in chosen])
     if not options.yes:
@@ -184,7 +186,7 @@ def undo(options: argparse.Namespace, screen: Screen) -> Report:
         hand = Engine(machine, journal, timeout=options.timeout)
         runs = journal.sound_runs()
         run = journal.begin(_next(journal), f"undo {target.number}", _now())
-        result = hand.undo(find(runs, target.number), run, options.change)
+        result = hand.undo(find(runs, target.number), run, only)
     report.run = run.number if run.kept() else None
     report.problems, report.notes = result.problems, report.notes + result.notes
     report.outcomes, report.diffs = result.outcomes, diffs
@@ -197,7 +199,7 @@ def history(options: argparse.Namespace, screen: Screen) -> Report:
     machine = this_machine(options)
     runs = journal_of(machine).runs()
     report = Report("history", machine.adapter.name)
-    report.more["runs"] = [
+    told: list[dict[str, Any]] = [
         {
             "run": run.number,
             "time": run.time,
@@ -210,7 +212,8 @@ def history(options: argparse.Namespace, screen: Screen) -> Report:
         }
         for run in runs
     ]
-    for each in report.more["runs"]:
+    report.more["runs"] = told
+    for each in told:
         state = "" if each["state"] == "finished" else f"  ({each['state']})"
         options.text.append(f"run {each['run']}  {each['time']}  {each['command']}{state}")
         for change in each["changes"]:
@@ -383,7 +386,7 @@ def _still_so(machine: Machine, findings: list[Finding], remedies: dict[str, Rem
 def _outcome(report: Report, result: Result, found: Diagnosis, agreed: set[Change]) -> Report:
     report.outcomes, report.problems, report.notes = result.outcomes, result.problems, report.notes + result.notes
     report.run = result.run.number if result.run.kept() else None
-    states = set()
+    states: set[str] = set()
     for finding in found.findings:
         for change in finding.changes:
             if not change.refused and change not in agreed:

@@ -12,8 +12,6 @@ from ccremedy.redact import redact, visible
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from ccremedy.finding import Finding
     from ccremedy.machine import Machine
     from ccremedy.resources import Change
@@ -47,18 +45,18 @@ class Report:
 
     command: str
     platform: str = ""
-    findings: list[Finding] = field(default_factory=list)
-    outcomes: dict[tuple[str, str, Change], str] = field(default_factory=dict)
-    healthy: list[tuple[str, str]] = field(default_factory=list)
-    failed: list[tuple[str, Problem]] = field(default_factory=list)
-    problems: list[Problem] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    diffs: dict[Change, str] = field(default_factory=dict)  # as they were before anything was written
+    findings: list[Finding] = field(default_factory=list["Finding"])
+    outcomes: dict[tuple[str, str, Change], str] = field(default_factory=dict["tuple[str, str, Change]", str])
+    healthy: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
+    failed: list[tuple[str, Problem]] = field(default_factory=list[tuple[str, Problem]])
+    problems: list[Problem] = field(default_factory=list[Problem])
+    notes: list[str] = field(default_factory=list[str])
+    diffs: dict[Change, str] = field(default_factory=dict["Change", str])  # as they were before anything was written
     run: int | None = None
-    more: dict[str, Any] = field(default_factory=dict)  # what one command alone has to say: "remedies", "runs"
+    more: dict[str, object] = field(default_factory=dict[str, object])  # what one command alone says: "runs", "key"
     exit: int = 0
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         return {
             "schema": SCHEMA,
             "command": self.command,
@@ -73,7 +71,7 @@ class Report:
             "exit": self.exit,
         }
 
-    def _finding(self, finding: Finding) -> dict[str, Any]:
+    def _finding(self, finding: Finding) -> dict[str, object]:
         return {
             "remedy": finding.remedy,
             "id": finding.id,
@@ -108,7 +106,7 @@ class Report:
         return outcome or ("refused" if change.refused else "pending")
 
 
-def problem_json(problem: Problem) -> dict[str, Any]:
+def problem_json(problem: Problem) -> dict[str, object]:
     return {
         "what": shown(problem.what),
         "where": spelled(problem.where),
@@ -152,8 +150,8 @@ class Screen:
     def __init__(self, color: str = "auto", quiet: bool = False, verbose: bool = False) -> None:
         codecs.register_error("ccremedy", _plainly)
         for stream in (sys.stdout, sys.stderr):
-            if hasattr(stream, "reconfigure"):
-                stream.reconfigure(errors="ccremedy")
+            if reconfigure := getattr(stream, "reconfigure", None):
+                reconfigure(errors="ccremedy")
         wanted = color == "always" or (
             color == "auto"
             and sys.stdout.isatty()

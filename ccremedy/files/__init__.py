@@ -40,7 +40,7 @@ else:
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
 
 LIMIT = 16 * 2**20  # bytes; no start-up file or npmrc of a person comes near it
 _LARGEST = 256 * 2**20  # what a resource may ask for instead: ~/.claude.json has been seen with 238 MB
@@ -106,7 +106,7 @@ def names(path: str) -> list[str]:
 
 def tree(folder: str, inside: str = "") -> list[str]:
     """What is not a directory below `folder`, as relative paths."""
-    found = []
+    found: list[str] = []
     for name in names(os.path.join(folder, inside)):
         part = os.path.join(inside, name)
         found += tree(folder, part) if is_folder(os.path.join(folder, part)) else [part]
@@ -171,7 +171,8 @@ def existing_parent(path: str) -> str:
 
 def missing_folders(path: str) -> tuple[str, ...]:
     """The directories above `path` that a write would have to make, outermost first."""
-    made, folder = [], os.path.dirname(path)
+    made: list[str] = []
+    folder = os.path.dirname(path)
     while status(folder, follow=False) is None:
         made.append(folder)
         folder = os.path.dirname(folder)
@@ -467,7 +468,7 @@ _STALE = 10.0  # seconds after which Claude Code itself takes over such a lock (
 
 
 @contextlib.contextmanager
-def folder_lock(path: str, patience: float = 15.0) -> Iterator[None]:
+def folder_lock(path: str, patience: float = 15.0) -> Generator[None]:
     """Hold the lock that exists as the directory `path`. Problem (7) where somebody keeps it.
 
     One of ours that is there was left by a crash: whoever calls this holds the journal's lock. One of others is taken

@@ -232,7 +232,11 @@ def patient(module: ModuleType) -> ModuleType:
             if name not in _PATIENT | _OF_PATHS:
                 return real
             wait = _patiently if name in _PATIENT else _at_once
-            return lambda *given, **named: wait(real, *map(_long, given), **named)
+
+            def call(*given: object, **named: object) -> object:
+                return wait(real, *map(_long, given), **named)
+
+            return call
 
     return Patient("os")
 

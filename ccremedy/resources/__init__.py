@@ -19,11 +19,12 @@ import os
 
 from ccremedy import files
 from ccremedy.errors import Problem
-from ccremedy.record import dataclass, field, fields
+from ccremedy.record import dataclass, field, fields, is_list, is_object
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import TypeGuard
 
     from ccremedy.resources.entry import Entry
     from ccremedy.resources.places import Location, Mode
@@ -170,12 +171,16 @@ class Change:
         }
 
 
-def _is_text(value: object) -> bool:
+def _is_text(value: object) -> TypeGuard[str]:
     """Whether it is a string that a file could hold; JSON can spell some that none can."""
     try:
-        return isinstance(value, str) and value.encode("utf-8", "surrogateescape") is not None
+        return isinstance(value, str) and value.encode("utf-8", "surrogateescape") >= b""
     except UnicodeEncodeError:
         return False
+
+
+def _are_texts(values: list[object]) -> TypeGuard[list[str]]:
+    return all(_is_text(value) for value in values)
 
 
 def is_path(value: object) -> bool:
@@ -212,35 +217,37 @@ def __getattr__(name: str) -> type[Resource]:
 
 def change_from_json(record: object) -> Change:
     """The Change of a journal or plan record. Problem where the record is not one that `to_json` writes."""
-    if not isinstance(record, dict) or not isinstance(record.get("kind"), str) or record["kind"] not in KINDS:
+    if not is_object(record) or not isinstance(word := record.get("kind"), str) or word not in KINDS:
         raise Problem("holds a change of an unknown kind")
-    kind = __getattr__(KINDS[record["kind"]])
+    kind = __getattr__(KINDS[word])
     values: dict[str, object] = {}
     for part in fields(kind):
         value = record.get(part.name)
         if type(value).__name__ != str(part.type):
-            raise Problem(f"holds a {record['kind']} without a proper “{part.name}”")
+            raise Problem(f"holds a {word} without a proper “{part.name}”")
         if isinstance(value, str) and not _is_text(value):
-            raise Problem(f"holds a {record['kind']} with a “{part.name}” that cannot be")
+            raise Problem(f"holds a {word} with a “{part.name}” that cannot be")
         values[part.name] = value
-    before, after = record.get("before"), record.get("after")
-    lists = [record.get("expects"), record.get("folders")]
-    if not all(isinstance(each, list) for each in lists) or not isinstance(record.get("summary"), str):
-        raise Problem(f"holds a {record['kind']} without its parts")
-    paths = [values["path"], values.get("aside", values["path"]), *record["folders"]]
-    inside = tuple(str(path) for path in record["folders"] if path)
+    before, after, summary = record.get("before"), record.get("after"), record.get("summary")
+    expects, folders = record.get("expects"), record.get("folders")
+    if not is_list(expects) or not is_list(folders) or not isinstance(summary, str):
+        raise Problem(f"holds a {word} without its parts")
+    paths = [values["path"], values.get("aside", values["path"]), *folders]
+    inside = tuple(str(path) for path in folders if path)
     if not (
-        all(value is None or _is_text(value) for value in (before, after))
-        and all(_is_text(value) for value in record["expects"])
-        and all(_is_text(path) and kind.is_place(str(path)) for path in paths)
+        (before is None or _is_text(before))
+        and (after is None or _is_text(after))
+        and _are_texts(expects)
+        and _are_texts(folders)
+        and all(_is_text(path) and kind.is_place(path) for path in paths)
         and all(any(_is_below(str(path), folder) for path in paths[:2]) for folder in inside)
     ):
-        raise Problem(f"holds a {record['kind']} with values that cannot be")
+        raise Problem(f"holds a {word} with values that cannot be")
     return Change(
         kind(**values),  # type: ignore[arg-type]
         before,
         after,
-        summary=record["summary"],
-        expects=tuple(record["expects"]),
-        folders=tuple(record["folders"]),
+        summary=summary,
+        expects=tuple(expects),
+        folders=tuple(folders),
     )
