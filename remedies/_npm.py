@@ -122,6 +122,12 @@ def prefix(machine: Machine, npm: str) -> Prefix:
     return _read(here, npm, here.home(npm))
 
 
+def resolved(machine: Machine, value: str) -> str:
+    """A path that stands in an npmrc."""
+    here = layout(machine)
+    return here.path(_replaced(here, value, ""))
+
+
 def locked(here: Layout, prefix: str) -> str:
     """The first folder that `npm install -g` would have to write to and may not; '' where it may write to all."""
     for parts in (here.packages, (*here.packages, "@anthropic-ai"), here.programs):
