@@ -4,6 +4,7 @@ A change `expects`
     "prints FINGERPRINT"   the command in the setting, run as Claude Code runs it, prints the key of that fingerprint
     "reaches URL"          node, and Claude Code where it is installed, come through to URL with these settings
     "path FOLDER"          (of an entry of a list in the registry) FOLDER is on the PATH of what is started anew
+    "env NAME=VALUE"       (of a value in the registry) what is started anew has this variable
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import re
 
 from ccremedy import editors, files, processes
 from ccremedy.resources.texts import Setting
-from ccremedy.resources.values import Segment
+from ccremedy.resources.values import Segment, Value
 
 KEYS = ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "CLAUDE_CODE_OAUTH_TOKEN")
 
@@ -27,11 +28,13 @@ if TYPE_CHECKING:
 
 def missed(machine: Machine, change: Change) -> str:
     """The first expectation of the change that does not hold, as the end of a sentence; '' where all do."""
-    if not isinstance(change.resource, (Setting, Segment)):
+    if not isinstance(change.resource, (Setting, Segment, Value)):
         return ""
     for expectation in change.expects:
         kind, _, what = expectation.partition(" ")
-        if why := {"prints": _prints, "reaches": _reaches, "path": _stands_on_path}[kind](machine, change, what):
+        if why := {"prints": _prints, "reaches": _reaches, "path": _stands_on_path, "env": _is_set}[kind](
+            machine, change, what
+        ):
             return why
     return ""
 
@@ -40,6 +43,12 @@ def _stands_on_path(machine: Machine, change: Change, folder: str) -> str:
     folders = machine.search_path(machine.adapter.new_environment(machine))
     found = any(editors.same_entry(each, folder) for each in folders)
     return "" if found else f"{folder} is not on the PATH of what is started anew"
+
+
+def _is_set(machine: Machine, change: Change, variable: str) -> str:
+    name, _, value = variable.partition("=")
+    found = machine.adapter.new_environment(machine).get(name.upper())
+    return "" if found == value else f"{name} has another value in what is started anew"
 
 
 def _prints(machine: Machine, change: Change, fingerprint: str) -> str:
@@ -92,7 +101,7 @@ def _reaches(machine: Machine, change: Change, url: str) -> str:
     env = _without_keys(machine.env)
     for layer in reversed(settings.layers(machine)):
         env |= _without_keys(layer.env())
-    bundles = network.system_bundles(machine.system, machine.env)
+    bundles = machine.bundles()
     if bundles and url.startswith("https:"):  # node does not ask the system's authorities, Claude Code does
         env.setdefault("NODE_EXTRA_CA_CERTS", bundles[0])
     if machine.adapter.has_keychain:  # which is no file; since 22.15 node asks it where it is told to

@@ -91,6 +91,7 @@ class Adapter:
     managed = "/etc/claude-code"  # where an administrator puts settings of Claude Code
     has_modes = True  # whether permission bits say who may read a file
     has_keychain = False  # whether certificate authorities are kept where no file has them
+    has_bundles = True  # whether files hold those that the system trusts
     knows_starts = True  # whether `Running.start` is what Claude Code writes as `procStart`
     new_path: tuple[str, ...] = (  # what a new terminal has on PATH before any start-up file
         "/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin",
@@ -159,6 +160,14 @@ class Adapter:
         """Certificate authorities, as PEM, that this system trusts beyond what is in its files."""
         return ""
 
+    def policies(self, facts: Facts) -> tuple[dict[str, str], dict[str, str]]:
+        """Managed settings in no file, by where they are: what outranks those in files, and what these outrank."""
+        return {}, {}
+
+    def proxies(self, machine: Machine) -> Iterator[tuple[str, str]]:
+        """Each proxy in the system's own settings, and where that is; '' for a script that would have to be run."""
+        return iter(())
+
     def is_desktop_app(self, path: str) -> bool:
         """Whether this program is, or belongs to, the desktop application, which is called Claude too."""
         return False
@@ -206,7 +215,7 @@ def _look(machine: Machine, url: str, proxy: Proxy | None, roots: str, no_proxy:
     from ccremedy import network  # opens connections; most diagnoses do not
 
     trusted = roots + machine.adapter.authorities(machine.facts)
-    return network.look(url, proxy, trusted, network.system_bundles(machine.system, machine.env), no_proxy)
+    return network.look(url, proxy, trusted, machine.bundles(), no_proxy)
 
 
 @dataclass(frozen=True)
@@ -262,6 +271,12 @@ class Machine:
     def look(self, url: str, proxy: Proxy | None, roots: str, no_proxy: str) -> Look:
         """How far one comes to `url`, trusting the authorities of this system and `roots` (see `network.look`)."""
         return self.network(self, url, proxy, roots, no_proxy)
+
+    def bundles(self) -> tuple[str, ...]:
+        """The files and folders of certificate authorities that this system trusts."""
+        from ccremedy import network
+
+        return network.system_bundles(self.system, self.env, self.adapter.has_bundles)
 
     # ---- Claude Code's own files (research: claude-code-facts §3)
 

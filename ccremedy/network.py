@@ -174,16 +174,17 @@ def _place(host: str, port: int) -> str:
 # ---- trust stores
 
 
-def system_bundles(under: Callable[[str], str], env: Mapping[str, str]) -> tuple[str, ...]:
+def system_bundles(under: Callable[[str], str], env: Mapping[str, str], known: bool = True) -> tuple[str, ...]:
     """The files and folders that make up the store of the operating system, as Claude Code finds it.
 
-    SSL_CERT_FILE and SSL_CERT_DIR define it where they are set; `under` gives the real path of a system file.
+    SSL_CERT_FILE and SSL_CERT_DIR define it where they are set; `under` gives the real path of a system file. Without
+    `known` no others are looked for: where there are none, anybody could make one.
     """
     given = [env.get("SSL_CERT_FILE", ""), *env.get("SSL_CERT_DIR", "").split(os.pathsep)]
     if any(given):
         return tuple(path for path in given if path and files.status(path))
-    known = (under(path) for path in knowledge.load("system_bundles")["linux"])
-    return tuple(path for path in known if files.status(path))[:1]
+    places = (under(path) for path in knowledge.load("system_bundles")["linux"] if known)
+    return tuple(path for path in places if files.status(path))[:1]
 
 
 # ---- looking
@@ -601,4 +602,5 @@ def _explained(error: OSError | UnicodeError, who: str, timeout: float) -> dict[
         reason = error.reason or "UNKNOWN"
         what = knowledge.load("tls_errors")["protocol"].get(reason, f"TLS fails ({reason.lower().replace('_', ' ')})")
         return {"code": f"ERR_SSL_{reason}", "error": f"{who}: {what}"}
-    return {"code": errno.errorcode.get(error.errno or 0, ""), "error": f"{who} cannot be reached: {explain(error)}"}
+    code = errno.errorcode.get(error.errno or 0, "").removeprefix("WSA")  # as Windows has them
+    return {"code": code, "error": f"{who} cannot be reached: {explain(error)}"}

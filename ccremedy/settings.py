@@ -24,7 +24,7 @@ class Layer:
     """One settings file that is there: what it says, or why Claude Code ignores it."""
 
     name: str
-    path: str
+    path: str  # or the place in the registry
     values: dict[str, object] = field(default_factory=dict[str, object])
     fault: str = ""
 
@@ -42,25 +42,28 @@ def user_file(machine: Machine) -> str:
 
 def layers(machine: Machine) -> list[Layer]:
     """The settings files that are there, the one that wins first."""
+    above, below = machine.adapter.policies(machine.facts)
     managed = machine.system(machine.adapter.managed)
     parts = os.path.join(managed, "managed-settings.d")
     paths = [("managed", os.path.join(managed, "managed-settings.json"))]
     paths += [("managed", os.path.join(parts, name)) for name in files.names(parts) if name.endswith(".json")]
+    policies = {where: text.encode("utf-8", "replace") for where, text in (*above.items(), *below.items())}
+    paths = [*(("managed", where) for where in above), *paths, *(("managed", where) for where in below)]
     if machine.facts.cwd:
         project = os.path.join(machine.facts.cwd, ".claude")
         paths += [("project (local)", os.path.join(project, "settings.local.json"))]
         paths += [("project", os.path.join(project, "settings.json"))]
     paths.append(("user", user_file(machine)))
     own = {path: name for name, path in paths}  # in the home directory, the project's file is the user's
-    found = (_layer(own[path], path) for path in dict.fromkeys(path for _, path in paths))
+    found = (_layer(own[path], path, policies.get(path)) for path in dict.fromkeys(path for _, path in paths))
     return [layer for layer in found if layer is not None]
 
 
-def _layer(name: str, path: str) -> Layer | None:
+def _layer(name: str, path: str, given: bytes | None) -> Layer | None:
     from ccremedy import jsonc  # only where there is a file to read
 
     try:
-        data = files.read(path)
+        data = files.read(path) if given is None else given
         if data is None:
             return None
         values: object = jsonc.parse(as_claude_reads(data), strict=True) if data.strip() else {}

@@ -139,7 +139,7 @@ class Case:
         """The same as Windows has it: its own paths and a scratch key there, and elsewhere a registry in a file."""
 
         def fill(text: str) -> str:
-            return _fill(text.replace("/", os.sep), root, home)
+            return _fill(text if "://" in text else text.replace("/", os.sep), root, home)
 
         hives = scratch_key(root)
         registered: dict[str, dict[str, Any] | None] = WINDOWS_REGISTRY | self.facts.get("registry", {})

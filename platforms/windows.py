@@ -40,6 +40,8 @@ class Windows(Adapter):
     editor = "windows"
     managed = "/Program Files/ClaudeCode"
     has_modes = False
+    has_keychain = True
+    has_bundles = False
 
     def priority(self, facts: Facts) -> int:
         return 1 if facts.system == "win32" else 0
@@ -91,6 +93,24 @@ class Windows(Adapter):
         from ccremedy import hive
 
         return (facts.key(hive.ENVIRONMENT),)
+
+    def authorities(self, facts: Facts) -> str:
+        from . import _internet
+
+        return _internet.authorities()
+
+    def proxies(self, machine: Machine) -> Iterator[tuple[str, str]]:
+        from . import _internet
+
+        return _internet.proxies(machine)
+
+    def policies(self, facts: Facts) -> tuple[dict[str, str], dict[str, str]]:
+        """The machine's outranks the files of managed settings, the user's counts below them."""
+        from ccremedy import hive
+
+        keys = (facts.key(rf"{top}\SOFTWARE\Policies\ClaudeCode") for top in (hive.SYSTEM, hive.USER))
+        above, below = ({rf"{key}\Settings": text} if (text := hive.text(key, "Settings")) else {} for key in keys)
+        return above, below
 
     def persist_path(
         self, machine: Machine, name: str, folder: str, expect: str, behind: Sequence[str] = ()

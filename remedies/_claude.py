@@ -9,7 +9,7 @@ import errno
 import json
 import os
 
-from ccremedy import Finding, Machine, Problem, editors, files, knowledge, settings
+from ccremedy import Finding, Machine, Problem, editors, files, hive, knowledge, settings
 from ccremedy.errors import Unreadable
 
 TYPE_CHECKING = False
@@ -87,12 +87,14 @@ def unread_settings(machine: Machine, *words: bytes) -> Iterator[Finding]:
             "settings-unread",
             "what these settings say cannot be made out; Claude Code ignores them as a whole",
             tuple(f"{layer.path} {layer.fault}" for layer in found),
-            ("Mend them, or: ccremedy apply reset-config",),
+            ("Mend them (managed ones: whoever administers this machine), or: ccremedy apply reset-config",),
             severity="warning",
         )
 
 
 def _holds(path: str, words: tuple[bytes, ...]) -> bool:
+    if hive.is_key(path):
+        return True  # it is there for nothing else
     try:
         data = files.read(path) or b""
     except Problem:

@@ -1,4 +1,4 @@
-"""Where variables are set for Claude Code: in its settings, in start-up files, or for VS Code's terminal."""
+"""Where variables are set for Claude Code: in its settings, for all that the user starts, or for VS Code's terminal."""
 
 from __future__ import annotations
 
@@ -61,5 +61,6 @@ def _in_profiles(machine: Machine, values: dict[str, str]) -> Iterator[Change]:
         raise Problem("holds a line break or another control character", where="what is to be set", code=USAGE)
     if any(redact(value) != value for value in values.values()):
         todo = "Leave --profile out: Claude Code's own settings can be closed to others"
-        raise Problem("is no place for a password", where="a start-up file", todo=todo, code=UNSUPPORTED)
+        where = "the registry" if machine.adapter.environment_keys(machine.facts) else "a start-up file"
+        raise Problem("is no place for a password", where=where, todo=todo, code=UNSUPPORTED)
     yield from machine.adapter.persist_variables(machine, "proxy-ca", values)

@@ -1,6 +1,6 @@
-"""Where Linux keeps node and npm: version managers and the system. Read from disk; no manager is started.
+"""Where node and npm are kept: version managers and the system. Read from disk; no manager is started.
 
-Layouts by the managers' own documentation; nvm's alias resolution was checked against the real nvm 0.40.6.
+Layouts by the managers' own documentation and source; nvm's alias resolution was checked against the real nvm 0.40.6.
 """
 
 from __future__ import annotations
@@ -28,6 +28,38 @@ class Manager:
 
 def managers(machine: Machine) -> Iterator[Manager]:
     """The version managers that are installed for this user."""
+    return _on_windows(machine) if machine.adapter.name == "windows" else _on_unix(machine)
+
+
+def owner(machine: Machine, folder: str) -> str:
+    """The version manager that keeps this folder, '' where none does."""
+    above = [*files.walk_up(os.path.realpath(folder))]
+    return next((each.name for each in managers(machine) if os.path.realpath(each.home) in above), "")
+
+
+def _on_windows(machine: Machine) -> Iterator[Manager]:
+    """What nvm-windows shows under NVM_SYMLINK, and fnm below %LOCALAPPDATA%, are links into their own folders."""
+    env = machine.env
+    roaming, local = machine.adapter.config_folder(machine.facts), env.get("LOCALAPPDATA", "")
+    for home in (env.get("NVM_HOME"), os.path.join(local, "nvm"), os.path.join(roaming, "nvm")):
+        if home and any(_version(name) for name in files.names(home)):
+            yield Manager("nvm-windows", home, env.get("NVM_SYMLINK", ""))
+            break
+    for home in (env.get("FNM_DIR"), os.path.join(roaming, "fnm"), machine.path(".fnm")):
+        if home and files.names(os.path.join(home, "node-versions")):
+            yield Manager("fnm", home, os.path.join(home, "aliases", "default"))
+            break
+    for name, home, programs in (
+        ("volta", env.get("VOLTA_HOME") or os.path.join(local, "Volta"), "bin"),
+        ("volta", machine.system("/Program Files/Volta"), ""),  # its first version's, of its installer
+        ("mise", env.get("MISE_DATA_DIR") or os.path.join(local, "mise"), "shims"),
+    ):
+        folder = os.path.normpath(os.path.join(home, programs))
+        if machine.which("npm", [folder]):
+            yield Manager(name, home, folder, shims=True)
+
+
+def _on_unix(machine: Machine) -> Iterator[Manager]:
     env, data = machine.env, machine.env.get("XDG_DATA_HOME") or machine.path(".local", "share")
     config = machine.env.get("XDG_CONFIG_HOME") or machine.path(".config")
     for home in (env.get("NVM_DIR"), machine.path(".nvm"), os.path.join(config, "nvm")):

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import re
 
-from ccremedy import Assignment, Change, Machine, Problem, Setting, editors, files, knowledge, settings
+from ccremedy import Assignment, Change, Machine, Problem, Setting, Value, editors, files, hive, knowledge, settings
 from ccremedy.record import dataclass
 
-from . import _keys
+from . import _keys, _npm
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -44,7 +44,11 @@ def switches(machine: Machine) -> Iterator[tuple[str, Change | None]]:
     for path, syntax in machine.adapter.start_up_files(machine):
         for name, values in known["variables"].items():
             yield from _lines(path, name, syntax, values)
-    for path in filter(None, (_npmrc(machine), _in_project(machine, ".npmrc"))):
+    for name, values in known["variables"].items():
+        for source, change in _registered(machine, name):
+            if source.value.lower() in values:
+                yield f"{name} is {source.value} in {source.where}", change
+    for path in filter(None, (_npm.user_npmrc(machine), _in_project(machine, ".npmrc"))):
         for name, values in known["npmrc"].items():
             yield from _lines(path, name, "npmrc", values)
     for path in _keys.editor_settings(machine):
@@ -108,53 +112,69 @@ def useless(machine: Machine, name: str) -> Iterator[Change]:
             before = resource.extract(data)
             after = editors.put_aside(before, name, syntax, "it named what cannot be used")
             yield Change(resource, before, after, refused=resource.obstacle())
+    yield from (change for _, change in _registered(machine, name))
+
+
+def _registered(machine: Machine, name: str) -> Iterator[tuple[Source, Change]]:
+    """What the user's own environment in the registry says, with the change that takes it out."""
+    for key in machine.adapter.environment_keys(machine.facts):
+        if text := hive.text(key, name):
+            value = Value(key, name)
+            change = Change(value, value.read(), "", by_hand=f"Remove {name} from your environment variables",
+                            refused=value.obstacle())  # fmt: skip
+            yield Source(hive.expanded(text, machine.env), rf"{key}\{name}"), change
 
 
 # ---- proxies and authorities that other programs know
 
 
 def proxies(machine: Machine) -> Iterator[Source]:
-    """What npm, git, VS Code and programs outside of any shell go through, in this order."""
-    npmrc, git = _npmrc(machine), machine.path(".gitconfig")
+    """What npm, git, VS Code, programs outside of any shell and the system itself go through, in this order."""
+    npmrc = _npm.user_npmrc(machine)
     for name in ("https-proxy", "proxy"):
         for each in editors.get_assignments(_text(npmrc).encode("utf-8", "surrogateescape"), name, "npmrc"):
             yield Source(each.value, npmrc)
-    if found := _git(git, "proxy"):
-        yield Source(found, git)
+    yield from _git(machine, "proxy")
     for path in _keys.editor_settings(machine):
         if change := removal(path, "/http.proxy", strict=False):
             yield Source(str(change.before).strip('"'), path)
     for name in settings.PROXY_NAMES:
+        yield from (source for source, _ in _registered(machine, name))
         for value, where in machine.adapter.reported_variables(machine, name):
             yield Source(value, f"{name} in {where}")
+    yield from (Source(*each) for each in machine.adapter.proxies(machine))
 
 
 def authorities(machine: Machine) -> Iterator[Source]:
     """Files with certificate authorities that npm, git, Python, curl and the administrator's tools trust."""
-    npmrc, git = _npmrc(machine), machine.path(".gitconfig")
+    npmrc = _npm.user_npmrc(machine)
     for name in ("NODE_EXTRA_CA_CERTS", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
         found = settings.variable(machine, name)
         if found.value:
             yield Source(found.value, f"{name} in {found.where}")
+        yield from (source for source, _ in _registered(machine, name) if source.value != found.value)
         for value, where in machine.adapter.reported_variables(machine, name):
             yield Source(value, f"{name} in {where}")
     for each in editors.get_assignments(_text(npmrc).encode("utf-8", "surrogateescape"), "cafile", "npmrc"):
-        yield Source(each.value.replace("${HOME}", machine.home), f"cafile in {npmrc}")
-    if found_in_git := _git(git, "sslcainfo"):
-        yield Source(found_in_git.replace("~/", machine.home + "/"), f"http.sslCAInfo in {git}")
+        yield Source(_npm.resolved(machine, each.value), f"cafile in {npmrc}")
+    if not any(each.value.lower() == "schannel" for each in _git(machine, "sslbackend")):  # it asks Windows' own stores
+        for source in _git(machine, "sslcainfo"):
+            value = machine.path(source.value[2:]) if source.value.startswith("~/") else source.value
+            yield Source(os.path.normpath(value), f"http.sslCAInfo in {source.where}")
     for folder in map(machine.system, _ANCHORS):
         for name in files.names(folder):
             yield Source(os.path.join(folder, name), f"the authorities of this system ({folder})")
 
 
-def _git(path: str, name: str) -> str:
-    section = re.search(r"^\s*\[http\](.*?)(?=^\s*\[|\Z)", _text(path), re.M | re.S | re.I)
-    found = re.search(rf"^\s*{name}\s*=\s*(\S+)", section[1], re.M | re.I) if section else None
-    return found[1].strip("\"'") if found else ""
-
-
-def _npmrc(machine: Machine) -> str:
-    return machine.env.get("NPM_CONFIG_USERCONFIG") or machine.path(".npmrc")
+def _git(machine: Machine, name: str) -> Iterator[Source]:
+    """What git's section [http] says; on Windows the installer of Git writes a file, too."""
+    for path in (machine.path(".gitconfig"), machine.system("/Program Files/Git/etc/gitconfig")):
+        section = re.search(r"^\s*\[http\](.*?)(?=^\s*\[|\Z)", _text(path), re.M | re.S | re.I)
+        value = rf'^\s*{name}[ \t]*=[ \t]*("(?:[^"\\\n]|\\.)*"|[^\n#;]*)'
+        found = re.search(value, section[1], re.M | re.I) if section else None
+        if found and (text := re.sub(r"\\(.)", r"\1", found[1].strip().strip("\"'"))):
+            yield Source(text, path)
+            return
 
 
 def _in_project(machine: Machine, name: str) -> str:

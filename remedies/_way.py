@@ -98,7 +98,7 @@ def _check_exceptions(no_proxy: str) -> None:
 
 def through_another(machine: Machine, way: Way) -> Way:
     """The same through a proxy that other programs use, if that leads further."""
-    for source in _trust.proxies(machine):
+    for source in {each.value: each for each in _trust.proxies(machine)}.values():
         try:
             proxy = network.read_proxy(source.value)
         except Problem:
@@ -107,6 +107,12 @@ def through_another(machine: Machine, way: Way) -> Way:
         if other.seen.ok or other.untrusted:
             return other
     return way
+
+
+def scripts(machine: Machine) -> list[str]:
+    """What to do about scripts that choose a proxy."""
+    found = [where for value, where in machine.adapter.proxies(machine) if not value]
+    return [f"{each} (PAC), which Claude Code does not run: --proxy with the URL of the one it names" for each in found]
 
 
 def trusting(machine: Machine, way: Way) -> tuple[Way, str]:

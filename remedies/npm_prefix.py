@@ -6,7 +6,7 @@ import os
 
 from ccremedy import Finding, Healthy, Line, Machine, Remedy, files, want
 
-from . import _node, _npm
+from . import _installs, _node, _npm
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,7 +21,12 @@ AFTERWARDS = "Then, in a new terminal: npm install -g @anthropic-ai/claude-code@
 
 class NpmPrefix(Remedy):
     title = "Let npm install global packages into your home directory"
-    symptoms = ("npm error code EACCES", "npm ERR! code EACCES", "npm global folder isn't writable")
+    symptoms = (
+        "npm error code EACCES",
+        "npm ERR! code EACCES",
+        "npm error code EPERM",
+        "npm global folder isn't writable",
+    )
 
     def diagnose(self, machine: Machine) -> Iterator[Finding | Healthy]:
         npm = machine.which("npm")
@@ -31,30 +36,30 @@ class NpmPrefix(Remedy):
             )
             return
         for manager in _node.managers(machine):
-            if manager.shims and manager.programs == os.path.dirname(npm):
+            if manager.shims and files.same(manager.programs, os.path.dirname(npm)):
                 yield Healthy(f"{manager.name} runs this npm ({npm}), and decides where its packages go")
                 return
-        prefix = _npm.prefix(machine, npm)
-        ours = machine.path(".npm-global")
-        locked = _locked(prefix.folder)
-        if not locked and prefix.folder != ours:
+        here, prefix = _npm.layout(machine), _npm.prefix(machine, npm)
+        locked = _npm.locked(here, prefix.folder)
+        folder = os.path.join(here.ours if locked else prefix.folder, *here.programs)
+        if not locked and not _is_ours_to_put_on_path(machine, prefix, here.ours):
             yield Healthy(f"you may write to npm's global folder, {prefix.folder}")
             return
         evidence = [f"npm's global prefix is {prefix.folder}, set by {prefix.where}"]
         if locked:
             evidence.append(f"you may not write to {locked}")
-            if why := _hands_off(machine, prefix):
+            if why := _hands_off(machine, prefix, here):
                 yield Finding(
                     "not-writable", "npm cannot install global packages", tuple(evidence), (why, NATIVE), risk="manual"
                 )
                 return
-        setting = list(want(Line(_npm.user_npmrc(machine), "prefix"), "prefix=~/.npm-global")) if locked else []
-        folder = os.path.join(ours, "bin")
+        setting = list(want(Line(_npm.user_npmrc(machine), "prefix"), here.line)) if locked else []
         blocked = any(change.refused for change in setting)  # then the folder would stay empty: no use on PATH
-        changes = [*setting, *(() if blocked else machine.persist_path(self.id, folder, f"path {folder}"))]
-        on_path = folder in machine.search_path()
+        on_path = any(files.same(each, folder) for each in _installs.terminal_path(machine))
+        skipped = blocked or (on_path and machine.adapter.environment_keys(machine.facts))  # which say it all
+        changes = [*setting, *(() if skipped else machine.persist_path(self.id, folder, f"path {folder}"))]
         if not changes or (not locked and on_path):
-            yield Healthy(f"npm installs into {ours}, which is yours and on PATH in new terminals")
+            yield Healthy(f"npm installs into {prefix.folder}, which is yours and on PATH in new terminals")
         elif locked:
             yield Finding(
                 "not-writable",
@@ -68,31 +73,25 @@ class NpmPrefix(Remedy):
             yield Finding("not-on-path", title, tuple(evidence), (), tuple(changes), severity="warning")
 
 
-def _hands_off(machine: Machine, prefix: _npm.Prefix) -> str:
+def _is_ours_to_put_on_path(machine: Machine, prefix: _npm.Prefix, ours: str) -> bool:
+    """The folder that we choose; and any that an npmrc names, where the registry tells what a new terminal finds."""
+    named = prefix.source in ("user", "global", "builtin") and not _node.owner(machine, prefix.folder)
+    return files.same(prefix.folder, ours) or (named and bool(machine.adapter.environment_keys(machine.facts)))
+
+
+def _hands_off(machine: Machine, prefix: _npm.Prefix, here: _npm.Layout) -> str:
     """Why the prefix is somebody else's to set, and what to do instead; '' where it is ours."""
-    for manager in _node.managers(machine):
-        inside = os.path.realpath(prefix.folder).startswith(os.path.realpath(manager.home) + os.sep)
-        whose = f"owns {prefix.folder}" if inside else "is installed, and does not work beside a prefix in an npmrc"
+    owner = _node.owner(machine, prefix.folder)
+    if name := owner or next((each.name for each in _node.managers(machine)), ""):
+        whose = f"owns {prefix.folder}" if owner else "is installed, and does not work beside a prefix in an npmrc"
         return (
-            f"{manager.name} {whose}: install a Node.js with it and use that one "
+            f"{name} {whose}: install a Node.js with it and use that one "
             f"(if its folder is not yours, have its owner give it back)"
         )
     if prefix.source == "environment":
         return f"{prefix.where} in the environment outranks every npmrc: unset it where it is set, then try again"
     if project := _npm.project_npmrc(machine):
         return f"the project file {project} sets a prefix of its own: take it out, or try again outside of the project"
-    ours = machine.path(".npm-global")
-    if blocked := _locked(ours):
+    if blocked := _npm.locked(here, here.ours):
         return f"you may not write to {blocked} either, which is where packages would go: have its owner give it back"
-    return ""
-
-
-def _locked(prefix: str) -> str:
-    """The first folder that `npm install -g` would have to write to and may not; '' where it may write to all."""
-    for parts in (("lib", "node_modules"), ("lib", "node_modules", "@anthropic-ai"), ("bin",)):
-        folder = os.path.join(prefix, *parts)
-        if not files.status(folder):
-            folder = files.existing_parent(folder)
-        if not files.can_write(folder):
-            return folder
     return ""

@@ -36,7 +36,9 @@ class ProxyCa(Remedy):
         Option("no-proxy", "hosts to reach without the proxy, with commas", "LIST"),
         Option("capture", "trust the authority that the network presents; its fingerprint is shown first"),
         Option("convert", "make a PEM copy of a certificate file of another form"),
-        Option("profile", "set it in the start-up files of your shells, not in Claude Code's settings"),
+        Option(
+            "profile", "set it in the start-up files of your shells (or in the registry), not in Claude Code's settings"
+        ),
         Option("vscode", "set it for VS Code's terminal, not in Claude Code's settings"),
     )
 
@@ -82,7 +84,8 @@ def _look(machine: Machine, asked: bool) -> Iterator[Finding | Healthy]:
     faults = now.authority.faults if now.authority and way.authority is now.authority else ()
     if faults and way.seen.ok and not changes:
         changes += _trust.useless(machine, CA)
-    if not changes and not faults and (way.seen.ok or (way.proxy is None and not way.untrusted)):
+    scripts = [] if way.seen.ok or way.proxy else _way.scripts(machine)
+    if not changes and not faults and (way.seen.ok or (way.proxy is None and not way.untrusted and not scripts)):
         yield Healthy(". ".join(evidence) if way.seen.ok else f"what is set is in order; the API: {evidence[0]}")
         return
     if changes and way.proxy and way.proxy.password.reveal():
@@ -103,7 +106,7 @@ def _look(machine: Machine, asked: bool) -> Iterator[Finding | Healthy]:
     if way.seen.ok and faults and not asked:
         title = "an authority is named that cannot be used"
     kept = any(change.key()[0] == "Entry" for change in changes)  # nobody may decline just the keeping
-    advice = tuple(_way.advice(way, changes))
+    advice = (*scripts, *_way.advice(way, changes))
     yield Finding("way", title, tuple(evidence), advice, tuple(changes), risk=risk, together=kept)
 
 
@@ -122,7 +125,7 @@ def _changes(machine: Machine, now: Way, way: Way) -> Iterator[Change]:
     if way.authority and CA in values:
         yield from way.authority.written()
     for change in _env.changes(machine, values, way.url):
-        names = [name for name in values if change.key()[2].endswith(f"/{name}")] or list(values)
+        names = [name for name in values if change.key()[2].rpartition("/")[2] == name] or list(values)
         above = next(filter(None, (_above(machine, name, values[name], change) for name in names)), "")
         yield replace(change, refused=change.refused or above)
 

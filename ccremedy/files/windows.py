@@ -88,7 +88,7 @@ class Windows:
 
     def can_write(self, folder: str) -> bool:
         """Whether the kernel would let us create entries in this directory: asked, by opening it for just that."""
-        return not _refused(folder, _ADD_FILE | _ADD_FOLDER, _ALSO_FOLDERS)
+        return os.path.isdir(folder) and not _refused(folder, _ADD_FILE | _ADD_FOLDER, _ALSO_FOLDERS)
 
     def write_obstacle(self, path: str, found: os.stat_result) -> str:
         """Why this regular file must not be replaced ('' if it may), as the end of a sentence; so all of these."""
