@@ -98,12 +98,21 @@ def _notes(machine: Machine, others: list[Install]) -> Iterator[str]:
             yield f"there is {each} too{f', which {each.fault}' if each.fault else ''}"
     if where := _mention(machine, r"^[ \t]*(alias[ \t]+claude[= ]|(function[ \t]+)?claude[ \t]*\(\))"):
         yield f"{where} makes of claude an alias or function, which wins in the shells that read it"
-    if (other := machine.which("claude")) and machine.is_windows(other):
-        yield f"{other} belongs to Windows: see wsl-path"
+    if machine.windows_folders():
+        yield from _of_windows(machine)
     if machine.adapter.name == "windows":
         from . import _wsl  # only where there may be one
 
         yield from _wsl.notes(machine)
+
+
+def _of_windows(machine: Machine) -> Iterator[str]:
+    """The claude of the Windows around a WSL, where a prompt starts that one, or would under its whole name."""
+    answers = machine.which("claude")
+    if answers and machine.is_windows(answers):
+        yield f"{answers} belongs to Windows: see wsl-path"
+    elif not answers and (other := machine.which("claude.exe")):
+        yield f"{other} belongs to Windows, and answers in here to claude.exe alone"
 
 
 def _mention(machine: Machine, pattern: str) -> str:

@@ -34,7 +34,8 @@ class WslPath(Remedy):
         found = {program: machine.which(program) for program in PROGRAMS}
         windows = {program: path for program, path in found.items() if path and machine.is_windows(path)}
         if not windows:
-            yield Healthy("no node, npm or claude on PATH belongs to Windows")
+            ours = [f"{program} is {path}" for program, path in found.items() if path]
+            yield Healthy("; ".join(("no node, npm or claude that answers belongs to Windows", *ours)))
             return
         if "npm" in windows and not found["node"]:
             windows["node"] = "nowhere (Windows has only node.exe)"
@@ -49,7 +50,7 @@ class WslPath(Remedy):
             yield Finding(
                 "windows-first",
                 f"{_and(windows)} come from Windows" if len(windows) > 1 else f"{_and(windows)} comes from Windows",
-                evidence=tuple(f"{program} is {path}" for program, path in windows.items()),
+                evidence=tuple(_told(machine, program, windows, linux, found[program]) for program in PROGRAMS),
                 advice=(*advice, *(PARENT if changes else ())),
                 changes=tuple(changes),
             )
@@ -67,6 +68,18 @@ def _linux_folder(machine: Machine, program: str) -> str:
         if path and not machine.is_windows(path):
             return os.path.normpath(folder)
     return ""
+
+
+def _told(machine: Machine, program: str, windows: dict[str, str], linux: dict[str, str], answers: str) -> str:
+    """Which side wins, and why; and where the other one's is."""
+    if program not in windows:
+        return f"{program} is Linux' own {answers}" if answers else f"{program} is nowhere"
+    lead = f"{program} is {windows[program] if not answers else f'that of Windows, {answers}'}"
+    if not (folder := linux[program]):
+        return f"{lead}; Linux has none"
+    on_path = folder in map(os.path.normpath, machine.search_path())
+    why = "comes later on PATH" if on_path else "is in no folder of PATH"
+    return f"{lead}; Linux' own {os.path.join(folder, program)} {why}"
 
 
 def _links(machine: Machine, programs: Iterable[str], ours: str) -> list[str]:
