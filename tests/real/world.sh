@@ -28,7 +28,7 @@ for folder in usr/bin usr/local/bin; do
     for name in node nodejs npm npx claude nvm fnm volta asdf mise; do rm -f "$root/$folder/$name"; done
 done
 rm -rf "$root/usr/local/lib/node_modules" "$root/usr/lib/node_modules" "$root/usr/local/etc/npmrc" "$root/usr/etc/npmrc"
-rm -rf "$root/etc/npmrc" "$root/opt"
+rm -rf "$root/etc/npmrc" "$root/opt" "$root/.dockerenv" # the real machine may be a container: this one is none
 mkdir "$root/opt"
 rm -f "$root"/etc/profile.d/*.sh # what this machine's owner has added there is not part of any case
 
