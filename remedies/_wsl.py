@@ -11,49 +11,67 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 LIST = r"HKEY_CURRENT_USER\Software\Microsoft\Windows\CurrentVersion\Lxss"
+NOBODYS = r"(docker|rancher)-desktop(-data)?"  # tools of Windows live in these, and nobody has a terminal there
 PATIENCE = 10.0  # seconds: one that sleeps has to be started
+LAST = "ccremedy-asked"  # a shell in there has answered, whatever it has found; wsl.exe says other things, too
 
 
 def notes(machine: Machine) -> Iterator[str]:
     top = machine.facts.key(LIST)
     default = hive.text(top, "DefaultDistribution").lower()
+    found: dict[str, str] = {}
     for key in hive.keys(top):
         name = hive.text(rf"{top}\{key}", "DistributionName")
-        if not name:
+        if not name or re.fullmatch(NOBODYS, name):
             continue
         kind = hive.read(rf"{top}\{key}", "Version")
         number = int.from_bytes(kind[1], "little") if kind and kind[0] == 4 else 0
-        what = f"{name} (WSL{f' {number}' if number else ''}{', the default' if key.lower() == default else ''})"
-        if machine.options.get("wsl"):
-            yield f"in {what} {_answer(machine, name)}"
-        else:
-            yield f"in {what} another PATH decides: --wsl asks which claude answers there"
+        found[name] = f"{name} (WSL{f' {number}' if number else ''}{', the default' if key.lower() == default else ''})"
+    if not machine.options.get("wsl"):
+        yield from (f"in {what} another PATH decides: --wsl asks which claude answers there" for what in found.values())
+        return
+    if not found:
+        yield "this account has no distribution of WSL to ask"
+    silent = ""
+    for name, what in found.items():
+        if silent:  # what hangs is mostly the service that they share, and each would cost as much patience
+            yield f"{what} was not asked, because {silent} did not answer"
+            continue
+        answer = _ask(machine, name)
+        silent = "" if answer else name
+        yield f"in {what} {answer or f'nobody answered within {PATIENCE:g} seconds'}"
 
 
-def _answer(machine: Machine, name: str) -> str:
+def _ask(machine: Machine, name: str) -> str:
+    """Whose claude and node win in there, or why nobody could tell; '' where it took too long."""
     from ccremedy import processes  # only where it is asked for
 
     program = machine.adapter.trusted(machine.facts, "wsl.exe")
     if not program:
         return "nobody could be asked: there is no wsl.exe"
-    command = [program, "-d", name, "-e", "/bin/sh", "-lc", "command -v claude; command -v node"]
+    command = [program, "-d", name, "-e", "/bin/sh", "-lc", f"command -v claude; command -v node; echo {LAST}"]
     try:
         outcome = processes.run(command, machine.env, PATIENCE, machine.home)
     except OSError as error:
         return f"nobody could be asked: wsl.exe cannot be started ({error.strerror})"
     if outcome.timed_out:
-        return f"nobody answered within {PATIENCE:g} seconds"
+        return ""
     lines = [line.strip() for line in _text(outcome.out).splitlines()]
-    found = {word: next((each for each in lines if each.endswith(f"/{word}")), "") for word in ("claude", "node")}
-    if outcome.code and not any(found.values()) and (said := _text(outcome.out + outcome.err).strip()):
-        return f"nobody answered: {said.splitlines()[0].strip()}"
-    return " and ".join(f"{word} is {_whose(path)}" for word, path in found.items())
+    if LAST in lines:
+        found = {word: next((each for each in lines if each.endswith(f"/{word}")), "") for word in ("claude", "node")}
+        return " and ".join(f"{word} is {_whose(path)}" for word, path in found.items())
+    said = (*lines, *_text(outcome.err).splitlines())
+    why = next((each.strip() for each in said if each.strip()), f"wsl.exe ended with {outcome.code:#x}")
+    return f"nobody answered: {why}"
 
 
 def _whose(path: str) -> str:
     if not path:
         return "not found"
-    return f"{path} of Windows (ccremedy apply wsl-path, in there)" if re.match("/mnt/[a-z]/", path) else path
+    # A distribution may have its drives elsewhere than in /mnt.
+    if re.match("/mnt/[a-z]/", path) or re.search("/[a-z]/(users|program files|programdata)/", path, re.IGNORECASE):
+        return f"that of Windows, {path} (in there: ccremedy apply wsl-path)"
+    return f"Linux' own {path}"
 
 
 def _text(data: bytes) -> str:

@@ -44,8 +44,9 @@ class InstallPath(Remedy):
         if winner is not None and winner in sound:
             here = {os.path.normcase(os.path.normpath(folder)) for folder in machine.search_path()}
             where = "" if os.path.normcase(winner.folder) in here else ", but not yet in this one"
+            says = f"is what a new terminal starts{where}" if not _ahead(machine) else "is the first of Linux' own"
             more = [f"there is {best} too"] if best not in (winner, None) else []
-            yield Healthy("; ".join((f"{winner} is what a new terminal starts{where}", *more, *notes)))
+            yield Healthy("; ".join((f"{winner} {says}", *more, *notes)))
             return
         if not ours:
             other = [f"{winner.path} is Claude Desktop, which is another program"] if winner else []
@@ -98,12 +99,26 @@ def _notes(machine: Machine, others: list[Install]) -> Iterator[str]:
             yield f"there is {each} too{f', which {each.fault}' if each.fault else ''}"
     if where := _mention(machine, r"^[ \t]*(alias[ \t]+claude[= ]|(function[ \t]+)?claude[ \t]*\(\))"):
         yield f"{where} makes of claude an alias or function, which wins in the shells that read it"
-    if (other := machine.which("claude")) and machine.is_windows(other):
-        yield f"{other} belongs to Windows: see wsl-path"
+    if machine.windows_folders():
+        yield from _of_windows(machine)
     if machine.adapter.name == "windows":
         from . import _wsl  # only where there may be one
 
         yield from _wsl.notes(machine)
+
+
+def _of_windows(machine: Machine) -> Iterator[str]:
+    """The claude of the Windows around a WSL, where a prompt starts that one, or would under its whole name."""
+    if ahead := _ahead(machine):
+        yield f"{ahead} answers first, and belongs to Windows: see wsl-path"
+    elif not machine.which("claude") and (other := machine.which("claude.exe")):
+        yield f"{other} belongs to Windows, and answers in here to claude.exe alone"
+
+
+def _ahead(machine: Machine) -> str:
+    """The claude that a prompt starts, if that is one of the Windows around a WSL."""
+    answers = machine.which("claude") if machine.windows_folders() else ""
+    return answers if answers and machine.is_windows(answers) else ""
 
 
 def _mention(machine: Machine, pattern: str) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-from ccremedy import Change, Finding, Healthy, Machine, Remedy
+from ccremedy import Change, Finding, Healthy, Machine, Remedy, files
 
 from . import _node
 
@@ -34,8 +34,10 @@ class WslPath(Remedy):
         found = {program: machine.which(program) for program in PROGRAMS}
         windows = {program: path for program, path in found.items() if path and machine.is_windows(path)}
         if not windows:
-            yield Healthy("no node, npm or claude on PATH belongs to Windows")
+            ours = [f"{program} is {path}" for program, path in found.items() if path]
+            yield Healthy("; ".join(("no node, npm or claude that answers belongs to Windows", *ours)))
             return
+        there = list(windows)
         if "npm" in windows and not found["node"]:
             windows["node"] = "nowhere (Windows has only node.exe)"
         linux = {program: _linux_folder(machine, program) for program in windows}
@@ -48,8 +50,11 @@ class WslPath(Remedy):
         if changes or advice:
             yield Finding(
                 "windows-first",
-                f"{_and(windows)} come from Windows" if len(windows) > 1 else f"{_and(windows)} comes from Windows",
-                evidence=tuple(f"{program} is {path}" for program, path in windows.items()),
+                f"{_and(there)} come{'s' if len(there) == 1 else ''} from Windows",
+                evidence=(
+                    *(_told(machine, program, windows, linux, found[program]) for program in PROGRAMS),
+                    *_interop(machine),
+                ),
                 advice=(*advice, *(PARENT if changes else ())),
                 changes=tuple(changes),
             )
@@ -69,6 +74,26 @@ def _linux_folder(machine: Machine, program: str) -> str:
     return ""
 
 
+def _told(machine: Machine, program: str, windows: dict[str, str], linux: dict[str, str], answers: str) -> str:
+    """Which side wins, and why; and where the other one's is."""
+    if program not in windows:
+        return f"{program} is Linux' own {answers}" if answers else f"{program} is nowhere"
+    lead = f"{program} is {windows[program] if not answers else f'that of Windows, {answers}'}"
+    if not (folder := linux[program]):
+        return f"{lead}; Linux has none"
+    on_path = folder in map(os.path.normpath, machine.search_path())
+    why = "comes later on PATH" if on_path else "is in no folder of PATH"
+    return f"{lead}; Linux' own {os.path.join(folder, program)} {why}"
+
+
+def _interop(machine: Machine) -> Iterator[str]:
+    """Whether programs of Windows can be started at all: as long as the kernel knows what to do with one."""
+    folder = machine.system("/proc/sys/fs/binfmt_misc")
+    known = files.names(folder)
+    if "status" in known and not any(name.startswith("WSLInterop") for name in known):
+        yield f"programs of Windows cannot start in here now: interop is off (there is no WSLInterop in {folder})"
+
+
 def _links(machine: Machine, programs: Iterable[str], ours: str) -> list[str]:
     """The folders on PATH, not on a drive of Windows themselves, whose programs are links to one."""
     folders = dict.fromkeys(os.path.dirname(program) for program in programs if program and machine.is_windows(program))
@@ -76,6 +101,6 @@ def _links(machine: Machine, programs: Iterable[str], ours: str) -> list[str]:
     return [folder for folder in folders if folder != ours and not f"{folder}/".startswith(drives)]
 
 
-def _and(names: dict[str, str]) -> str:
+def _and(names: list[str]) -> str:
     *most, last = names
     return f"{', '.join(most)} and {last}" if most else last

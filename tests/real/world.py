@@ -58,6 +58,7 @@ class World:
     python: str
     home: str = "/home/dev"
     env: dict[str, str] = field(default_factory=dict)
+    spaces: tuple[str, ...] = ("-m", "-p", "-n")  # the namespaces that it has for itself, as nsenter calls them
 
     def real(self, path: str) -> Path:
         return Path(f"/proc/{self.pid}/root") / path.lstrip("/")
@@ -106,7 +107,7 @@ class World:
         full = start | {"PATH": SYSTEM_PATH} | self.env | dict(env or {})
         inside = [*user, "env", "-i", *(f"{name}={value}" for name, value in full.items()), *argv]
         done = subprocess.run(
-            ["nsenter", "-t", str(self.pid), "-m", "-p", "-n", "-r", f"--wdns={full.get('PWD', self.home)}", *inside],
+            ["nsenter", "-t", str(self.pid), *self.spaces, "-r", f"--wdns={full.get('PWD', self.home)}", *inside],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -139,18 +140,32 @@ def _state(path: str) -> bool:
 
 
 @contextlib.contextmanager
-def world(kind: str = "linux", home: str = "/home/dev", env: Mapping[str, str] | None = None) -> Iterator[World]:
-    """`kind` is "linux", "wsl2", "wsl1", or "container": WSL's kernel without WSL."""
+def world(
+    kind: str = "linux",
+    home: str = "/home/dev",
+    env: Mapping[str, str] | None = None,
+    windows: Sequence[str] | None = None,
+) -> Iterator[World]:
+    """`kind` is "linux", "wsl2", "wsl1", or "container": WSL's kernel without WSL.
+
+    With `windows`, the programs that `wine.windows` takes, real ones of Windows are in /mnt/c, and can be started.
+    """
     _demand()
+    more, spaces = [str(fetch.cache())], World.spaces
+    if windows is not None:
+        from . import wine  # most worlds need none
+
+        more += [":".join(map(str, [*map(wine.layer, windows), wine.prefix()])), str(UID)]
+        spaces = ("-U", *spaces)
     with tempfile.TemporaryDirectory(prefix="ccremedy-world-") as scratch:
         script = str(Path(__file__).with_name("world.sh"))
-        argv = ["unshare", *_NAMESPACES, "--fork", "--kill-child", "/bin/sh", script, scratch, kind, str(fetch.cache())]
+        argv = ["unshare", *_NAMESPACES, "--fork", "--kill-child", "/bin/sh", script, scratch, kind, *more]
         with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as parent:
             try:
                 assert parent.stdout is not None
                 assert parent.stdout.readline() == "ready\n", f"world.sh ended with {parent.wait()}"
                 (child,) = Path(f"/proc/{parent.pid}/task/{parent.pid}/children").read_text().split()
-                made = World(int(child), _interpreter(), home, dict(env or {}))
+                made = World(int(child), _interpreter(), home, dict(env or {}), spaces)
                 _people(made)
                 _clone(made)
                 yield made
