@@ -147,6 +147,13 @@ def unfit(secret: Secret) -> str:
     return "holds what no key has: a line break, a blank, quotes, or another alphabet" if text else "is empty"
 
 
+def unstorable(machine: Machine, secret: Secret, vault: str) -> str:
+    """Why this store would not take it, as far as that can be told without asking it."""
+    from ccremedy.vault import unfit as too_long  # only where there is a key
+
+    return too_long(secret, machine.facts.system, owner_only=vault != seals.OS_STORE)
+
+
 def kept_key(machine: Machine) -> dict[str, str]:
     """The record; empty where there is no key. Problem (6) where it is none."""
     data = files.read(key_record(machine))
@@ -179,8 +186,10 @@ def helper(machine: Machine, fingerprint: str) -> Iterator[Change]:
     """The change that lets Claude Code ask ccremedy for the key."""
     path, words = settings.user_file(machine), (*machine.facts.program, "key", "print")
     resource = Setting.at(path, "/apiKeyHelper")
-    command = json.dumps(" ".join(machine.adapter.quote(word) for word in words))
-    refused = ""
+    try:
+        command, refused = json.dumps(" ".join(machine.adapter.quote(word) for word in words)), ""
+    except Problem as problem:
+        command, refused = '""', f"would have to name ccremedy by a path that {problem.what}"
     with contextlib.suppress(Problem):  # `want` says why
         if resource.read() not in (None, "", command):
             refused = "names another program already; remove that setting first if ccremedy is to keep the key"

@@ -53,7 +53,7 @@ class Running:
     start: str  # in the kernel's own measure
     name: str
     parent: int
-    terminal: str  # that it listens to; '' for none
+    terminal: str  # that it listens to; '' for none, "unknown" where there is no telling
     cpu: float  # seconds of a processor's time that it has used
     age: float  # seconds; 0 where that is not known
 
@@ -93,6 +93,7 @@ class Adapter:
     has_keychain = False  # whether certificate authorities are kept where no file has them
     has_bundles = True  # whether files hold those that the system trusts
     knows_starts = True  # whether `Running.start` is what Claude Code writes as `procStart`
+    asks_to_end = True  # whether a process can be asked to end; otherwise it can only be killed
     new_path: tuple[str, ...] = (  # what a new terminal has on PATH before any start-up file
         "/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin",
     )  # fmt: skip

@@ -72,22 +72,33 @@ def live(machine: Machine) -> list[Session]:
     return [each for each in running(machine) if each.kind != "mcp"]
 
 
+def owners(machine: Machine, verb: str) -> str:
+    """Why a file must not be touched that sessions own, or write, as the end of a sentence; '' where none lives."""
+    try:
+        found = live(machine)
+    except Problem as problem:  # what it takes to see them is missing here
+        return f"may be {verb} by a live Claude session: {problem}".rstrip(".")
+    return f"is {verb} by a live Claude session: {', '.join(map(str, found))}. Close it" if found else ""
+
+
 def running(machine: Machine) -> list[Session]:
     """Every process that is, or may be, Claude Code using this machine's configuration, by pid."""
     known = knowledge.load("sessions")
     everything = {each.pid: each for each in machine.adapter.processes(machine.facts)}
     register = _register(os.path.join(machine.claude_folder(), "sessions"))
-    space = machine.adapter.details(machine.facts, machine.adapter.own_pid(machine.facts)).space
+    space: str | None = None
     found: list[Session] = []
     for pid, process in sorted(everything.items()):
         entry = register.get(pid)
         if entry is not None and _started_with(entry, process, machine.adapter) is False:
             entry = None  # of an earlier process with this number
-        if entry is None and not (process.name in ("claude", "claude.exe", "node") or process.name[:1].isdigit()):
+        if entry is None and not (_word(process.name) in ("claude", "node") or process.name[:1].isdigit()):
             continue
         details = machine.adapter.details(machine.facts, pid)
-        if entry is None and not _is_ours(machine, process, details, known["programs"]):
+        if entry is None and not _is_ours(machine, process, details, known):
             continue
+        if space is None:
+            space = machine.adapter.details(machine.facts, machine.adapter.own_pid(machine.facts)).space
         if not (entry and _fits(machine, entry, process, details)):
             entry = {}
         kind = _kind(process, details, entry, known)
@@ -102,12 +113,14 @@ def running(machine: Machine) -> list[Session]:
 
 def ancestors(machine: Machine) -> list[int]:
     """Our own process and those above it, as far as they can be seen."""
-    parents = {each.pid: each.parent for each in machine.adapter.processes(machine.facts)}
+    everything = {each.pid: each for each in machine.adapter.processes(machine.facts)}
     found: list[int] = []
     pid = machine.adapter.own_pid(machine.facts)
-    while pid in parents and pid not in found:
+    while pid in everything and pid not in found:
         found.append(pid)
-        pid = parents[pid]
+        process = everything[pid]
+        # One that has ended has left its number, which another has by now; 1 has adopted us, and is above.
+        pid = process.parent if process.parent == 1 or not machine.adapter.gone(process, everything) else 0
     return found
 
 
@@ -198,25 +211,30 @@ def _time(entry: Mapping[str, object], key: str) -> float:
 # ---- what a process is
 
 
-def _is_ours(machine: Machine, process: Running, details: Details, programs: list[str]) -> bool:
+def _is_ours(machine: Machine, process: Running, details: Details, known: knowledge.Sessions) -> bool:
     """Whether a process outside of the register is, as far as one can tell, Claude Code with this configuration."""
     named = process.name in ("claude", "node") and details.arguments[:1] == ("claude",)
-    if not details.ours or not (named or any(part in details.program for part in programs)):
+    if not details.ours or not (named or _is_program(details.program, known) or _script(details, known)):
         return False
     if machine.adapter.is_desktop_app(details.program):
         return False
-    folder = details.env.get("CLAUDE_CONFIG_DIR") or os.path.join(details.env.get("HOME", ""), ".claude")
+    home = details.env.get(machine.adapter.home, "")
+    folder = details.env.get("CLAUDE_CONFIG_DIR") or os.path.join(home, ".claude")
     if not os.path.isabs(folder):
         return True  # it cannot be told
-    return os.path.realpath(folder) == os.path.realpath(machine.claude_folder())
+    used, ours = (os.path.normcase(os.path.realpath(each)) for each in (folder, machine.claude_folder()))
+    return used == ours
 
 
 def _kind(process: Running, details: Details, entry: Mapping[str, object], known: knowledge.Sessions) -> str:
     command, words = (*details.arguments, "")[0], details.arguments[1:]
-    program = os.path.basename(details.program)
-    script = program in ("node", "nodejs")  # up to 2.1.112; it overwrites its arguments
-    if not (any(part in details.program for part in known["programs"]) or (script and command == "claude")):
+    program = _base(details.program)
+    in_node = program in ("node", "nodejs")  # up to 2.1.112; but on Windows it overwrites its arguments
+    script = _script(details, known)
+    if not (_is_program(details.program, known) or script or (in_node and command == "claude")):
         return "unknown"
+    if script:
+        command, words = "claude", details.arguments[details.arguments.index(script) + 1 :]
     if _text(entry, "kind") in known["kinds"]:
         return str(known["kinds"][_text(entry, "kind")])
     if words[:1] == ("mcp",) or ("mcp", "serve") in pairwise(words):
@@ -225,14 +243,41 @@ def _kind(process: Running, details: Details, entry: Mapping[str, object], known
     for start, kind in special.items():
         if words[: len(start)] == start:
             return kind
-    other_name = os.path.basename(command) not in ("claude", "claude.exe", program)  # the ripgrep inside of it, say
+    other_name = _base(command) not in ("claude", program)  # the ripgrep inside of it, say
     if not entry and (other_name or (words and words[0] in known["commands"])):
         return "command"
     entrypoint = _text(entry, "entrypoint") or details.env.get("CLAUDE_CODE_ENTRYPOINT", "cli")
     if entrypoint == "claude-vscode":
         return "ide"
-    unseen = script and not entry and not process.terminal
+    unseen = in_node and not script and not entry and not process.terminal
     return "print" if entrypoint != "cli" or unseen or {"-p", "--print"} & set(words) else "interactive"
+
+
+def _plain(path: str) -> str:
+    """A path of Windows in the one spelling that the marks of programs have; any other as it is."""
+    return path.replace("\\", "/").lower() if path[1:2] == ":" or path.startswith("\\\\") else path
+
+
+def _word(name: str) -> str:
+    """The name of a program without the end that it has on Windows, where letter case makes no difference."""
+    return name[:-4].lower() if name.lower().endswith(".exe") else name
+
+
+def _base(path: str) -> str:
+    return _word(_plain(path).rpartition("/")[2])
+
+
+def _is_program(path: str, known: knowledge.Sessions) -> bool:
+    plain = _plain(path)
+    return any((part.lower() if plain != path else part) in plain for part in known["programs"])
+
+
+def _script(details: Details, known: knowledge.Sessions) -> str:
+    """The script of Claude Code's that node runs, where its arguments still say so; '' where it runs none."""
+    if _base(details.program) not in ("node", "nodejs"):
+        return ""
+    script = next((word for word in details.arguments[1:] if not word.startswith("-")), "")
+    return script if _base(script) in known["scripts"] and _is_program(script, known) else ""
 
 
 def _is_host(details: Details) -> bool:
@@ -241,10 +286,10 @@ def _is_host(details: Details) -> bool:
 
 def _obstacle(process: Running, kind: str, details: Details, space: str) -> str:
     if not details.ours:
-        return "it belongs to another user"
+        return "belongs to another user"
     if process.pid <= 1 or (space and details.space != space):
-        return "it lives in a container"
-    return "only the register calls it Claude Code, its program does not" if kind == "unknown" else ""
+        return "lives in a container"
+    return "is called Claude Code by the register alone, not by its program" if kind == "unknown" else ""
 
 
 def _session(
@@ -253,7 +298,7 @@ def _session(
     folder = next(filter(is_path, (_text(entry, "cwd"), details.folder)), "")
     status = _text(entry, "status")
     since = _time(entry, "startedAt") or (process.age and time.time() - process.age)
-    version = _text(entry, "version") or details.program.partition("/claude/versions/")[2]
+    version = _text(entry, "version") or _plain(details.program).partition("/claude/versions/")[2]
     return Session(
         process.pid,
         process.start,

@@ -153,6 +153,26 @@ def _quote_for_either(text: str) -> str:
     return f'"{text}"'
 
 
+_AT_BOTH = {"mv": "move", "cp -p": "copy", "cd": "pushd"}  # what cmd and PowerShell know, and mean the same by
+
+
+def typed(command: str, *paths: str, then: str = "") -> str:
+    """What a person types to have this done with these paths ("mv", "cp -p" or "cd"), and then something else.
+
+    Where they are paths of Windows it works at the prompt of cmd and of PowerShell alike; what stands for itself in the
+    double quotes of only one of them is for PowerShell. Windows PowerShell 5.1 has no &&, and cmd no semicolon.
+    """
+    if not re.match(r"[A-Za-z]:[\\/]|\\\\", paths[0]):
+        words = (path if re.fullmatch(r"[\w@%+=:,./-]+", path, re.A) else quote("sh", path) for path in paths)
+        return " && ".join(filter(None, (" ".join((command, *words)), then)))
+    if re.search(r"[%$`\[\]“”„*?]", "".join(paths)):
+        wide = {"mv": "Move-Item", "cp -p": "Copy-Item", "cd": "Set-Location"}[command]
+        line = f"{wide} -LiteralPath {' -Destination '.join(quote('powershell', path) for path in paths)}"
+        return f"{line}; {then} (in PowerShell)" if then else f"{line} (in PowerShell)"
+    line = " ".join((_AT_BOTH[command], *(f'"{path}"' for path in paths)))
+    return f"{line}, and then: {then}" if then else line
+
+
 def export(shell: str, name: str, value: str) -> str:
     """The line that gives a variable this value, here and in all that is started from here.
 

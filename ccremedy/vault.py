@@ -94,7 +94,7 @@ class Vault:
 
     def put(self, id: str, secret: Secret) -> None:
         """Store it, read it back, compare."""
-        if why := _unfit(secret, sys.platform):
+        if why := unfit(secret, sys.platform, owner_only=bool(self._folder)):
             raise Problem(why, where="the secret", todo="Nothing was changed", code=UNSUPPORTED)
         if self._folder:
             _write_file(self._folder, id, secret)
@@ -223,15 +223,16 @@ def _request(timeout: float, what: str, id: str, secret: Secret | None) -> bytes
     return json.dumps([timeout, what, id, *([secret.reveal()] if secret else [])]).encode()
 
 
-def _unfit(secret: Secret, platform: str) -> str:
-    """Why no store of this platform takes this secret ('' if it does), before it is tried."""
+def unfit(secret: Secret, platform: str, owner_only: bool = False) -> str:
+    """Why the store of this platform, or a folder, takes no such secret ('' if it does), before it is tried."""
     text = secret.reveal()
     try:
         size, limit = len(text.encode()), _LIMIT
     except UnicodeEncodeError:
         return "is not text: it holds bytes that are not UTF-8"
-    if platform == "win32":
-        size, limit = len(text.encode("utf-16-le")), _WINDOWS_LIMIT
+    if platform == "win32" and not owner_only and (size := len(text.encode("utf-16-le"))) > _WINDOWS_LIMIT:
+        most = _WINDOWS_LIMIT // 2
+        return f"is too long for Windows Credential Manager ({size // 2} characters; it takes {most})"
     return f"is too long to be stored ({size} bytes; the limit is {limit})" if size > limit else ""
 
 

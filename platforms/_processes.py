@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     Answer = TypeVar("Answer")
 
-_UNKNOWN = "unknown"  # a terminal: who cannot be asked for one is not taken to have lost it
+UNKNOWN = "unknown"  # a terminal: who cannot be asked for one is not taken to have lost it
 
 
 def processes() -> Iterator[Running]:
@@ -69,11 +69,11 @@ def _ask(question: Callable[[], Answer | None], otherwise: Answer) -> Answer:
 def _terminal(process: Any) -> str:
     ask: Callable[[], str | None] | None = getattr(process, "terminal", None)
     if ask is None:
-        return _UNKNOWN
+        return UNKNOWN
     try:
         return (ask() or "").removeprefix("/dev/")
     except (_psutil().Error, OSError):
-        return _UNKNOWN
+        return UNKNOWN
 
 
 def _psutil() -> Any:

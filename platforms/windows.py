@@ -42,6 +42,7 @@ class Windows(Adapter):
     has_modes = False
     has_keychain = True
     has_bundles = False
+    asks_to_end = False
 
     def priority(self, facts: Facts) -> int:
         return 1 if facts.system == "win32" else 0
@@ -143,18 +144,33 @@ class Windows(Adapter):
         return [*((path, "sh") for path in bash_files(machine)), *found]
 
     def processes(self, facts: Facts) -> Iterator[Running]:
+        """The start is in hundreds of nanoseconds since 1601, which is what Claude Code writes here (2.1.330)."""
         from ccremedy import processes
+
+        from . import _processes
 
         for pid, parent, name in processes.listing():
             start = processes.started(pid)
             if start:
                 used, age = processes.use(pid)
-                yield Running(pid, start, name, parent, "", used, age)
+                yield Running(pid, start, name, parent, _processes.UNKNOWN, used, age)
 
     def details(self, facts: Facts, pid: int) -> Details:
         from . import _processes
 
         return _processes.details(pid)
+
+    def is_desktop_app(self, path: str) -> bool:
+        """From the Store, or from its own installer; not the Claude Code that it brings along for itself."""
+        plain = path.replace("\\", "/").lower()
+        return any(mark in plain for mark in ("/windowsapps/claude_", "/anthropicclaude/", "/programs/claude/"))
+
+    def reported_variables(self, machine: Machine, name: str) -> Iterator[tuple[str, str]]:
+        from ccremedy import hive
+
+        key = machine.facts.key(hive.SYSTEM_ENVIRONMENT)
+        if text := hive.text(key, name):
+            yield text, f"{key}, which every user of this computer can read"
 
     def gone(self, process: Running, running: Mapping[int, Running]) -> bool:
         """Windows leaves the number of a parent that has ended, and may give it to a process that came later."""

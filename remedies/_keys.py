@@ -67,8 +67,7 @@ def _lines(path: str, syntax: str, vault: str) -> Iterator[Place]:
     before = resource.extract(data)
     after = editors.put_aside(before, KEY, syntax, _WHY)
     change = Change(resource, before, after, by_hand=f"Remove the line that sets {KEY} from {path}")
-    line = data[: data.find(found[-1].line.encode("utf-8", "surrogateescape"))].count(b"\n") + 1
-    yield Place(f"{path}, line {line}", Secret(found[-1].value), change)
+    yield Place(f"{path}, line {found[-1].number}", Secret(found[-1].value), change)
 
 
 def _value(key: str, vault: str) -> Iterator[Place]:
@@ -122,7 +121,7 @@ def _tokens(path: str) -> list[tuple[int, str]]:
         data = files.read(path) or b""
     except Problem:
         return []
-    lines = enumerate(data.decode("utf-8", "surrogateescape").split("\n"), 1)
+    lines = enumerate(editors.as_utf8(data).decode("utf-8", "replace").split("\n"), 1)
     return [(number, found[0]) for number, line in lines if (found := _TOKEN.search(line))]
 
 
@@ -136,5 +135,7 @@ def _tracked(machine: Machine, folder: str, paths: list[str]) -> set[str]:
     # Without what a repository's own configuration could let git run.
     command = [git, "-c", "core.fsmonitor=false", "-c", f"core.hooksPath={os.devnull}", "-C", folder]
     command += ["ls-files", "-z", "--", *(os.path.basename(path) for path in paths)]
-    outcome = processes.run(command, {"HOME": "/", "GIT_CONFIG_NOSYSTEM": "1"}, timeout=5)
-    return {os.path.join(folder, os.fsdecode(name)) for name in outcome.out.split(b"\0") if name}
+    system = {name: value for name, value in machine.env.items() if name == "SYSTEMROOT"}  # Windows' programs want it
+    outcome = processes.run(command, {"HOME": "/", "GIT_CONFIG_NOSYSTEM": "1", **system}, timeout=5)
+    found = (name.decode("utf-8", "surrogateescape") for name in outcome.out.split(b"\0") if name)
+    return {os.path.join(folder, name) for name in found}

@@ -6,6 +6,7 @@ itself. Nothing that works is stopped unless it is named, and what is stopped do
 
 from __future__ import annotations
 
+import os
 import time
 
 from ccremedy import Change, Finding, Healthy, Machine, Option, Problem, Remedy, knowledge, sessions
@@ -15,12 +16,13 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-SERVICE = "it serves background sessions. To stop them: claude daemon stop --any"
+SERVICE = "serves background sessions. To stop them: claude daemon stop --any"
 NOT_BY_SIGNAL = dict.fromkeys(("supervisor", "pty-host", "spare"), SERVICE) | {
-    "worker": "its supervisor would start it again. To stop it: claude stop {id:.8}",
-    "mcp": "it is no session, but a server that another program uses",
-    "command": "it is no session",
+    "worker": "would be started again by its supervisor. To stop it: claude stop {id:.8}",
+    "mcp": "is no session, but a server that another program uses",
+    "command": "is no session",
 }
+ONLY_KILLED = "cannot be asked to end, because Windows knows no asking. To kill it: {command} --kill"
 
 
 class DuplicateSessions(Remedy):
@@ -42,14 +44,20 @@ class DuplicateSessions(Remedy):
         surplus = chosen if named else list(_surplus(running))
         inside = sessions.inside(machine) if surplus else ""
         for session, name, what in surplus:
-            why = inside or session.obstacle or NOT_BY_SIGNAL.get(session.kind, "").format(id=session.id)
+            why = f"is not stopped from inside: {inside}" if inside else session.obstacle
+            why = why or NOT_BY_SIGNAL.get(session.kind, "").format(id=session.id)
+            where, kill = session.folder or os.path.abspath(os.sep), machine.options.get("kill") is True
+            command = f"ccremedy apply {self.id} --session {session.pid}"
             if session.status == "busy" and not named:
-                why = why or f"it is at work. To stop it all the same: --session {session.pid}"
-            where, kill = session.folder or "/", machine.options.get("kill") is True
+                only_kills = "" if machine.adapter.asks_to_end else " --kill"
+                why = why or f"is at work. To stop it all the same: {command}{only_kills}"
+            if not (kill or machine.adapter.asks_to_end):
+                why = why or ONLY_KILLED.format(command=command)
             from ccremedy import Process  # only where there is one to stop
 
             process = Process(where, session.pid, session.start, session.id, session.kind, kill)
-            facts = tuple(_evidence(session)), tuple(_advice(session, process.farewell()))
+            killed = kill and not machine.adapter.asks_to_end
+            facts = tuple(_evidence(session)), tuple(_advice(session, process.farewell(), killed))
             changes = (Change(process, "running", "ended", refused=why),)
             yield Finding(name, f"session {session.pid} {what}", *facts, changes, "warning", "high")
         if not surplus:
@@ -77,9 +85,11 @@ def _evidence(session: sessions.Session) -> Iterator[str]:
     yield f"terminal: {session.terminal or 'none'}; parent: {session.parent}{' (adopted)' * session.adopted}"
 
 
-def _advice(session: sessions.Session, resume: str) -> Iterator[str]:
+def _advice(session: sessions.Session, resume: str, killed: bool) -> Iterator[str]:
     fixed = knowledge.load("sessions")["logins_side_by_side_since"]
     if session.version and [*map(int, session.version.split("."))] < [*map(int, fixed.split("."))]:
         yield f"Update first (claude update): until {fixed} sessions beside each other could lose the login"
+    if killed:
+        yield "It is killed: what it is doing at that moment is lost. Its entry in the register stays, and is ignored"
     resume = resume if session.id else "claude --resume, which lists them"
     yield f"Undo does not bring a stopped session back. To go on with its conversation: {resume}"

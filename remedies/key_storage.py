@@ -67,7 +67,8 @@ def _move(machine: Machine) -> Iterator[Finding]:
     changes += credentials.key_announced(machine, places[0].fingerprint, vault)
     changes += [replace(each, refused=_in_the_way(machine, each)) for each in taken]
     refused = [each.refused for each in changes if each.refused]
-    why = credentials.unfit(places[0].key) or next(iter(refused), "")
+    unstorable = (credentials.unstorable(machine, seals.reveal(name, vault), vault) for name in names)
+    why = credentials.unfit(places[0].key) or next(filter(None, (*unstorable, *refused)), "")
     changes = [replace(each, refused=why) for each in changes]
     yield Finding(
         "open-key",
@@ -81,9 +82,9 @@ def _move(machine: Machine) -> Iterator[Finding]:
 
 
 def _in_the_way(machine: Machine, change: Change) -> str:
-    if change.resource.PAUSE and not machine.options.get("while-running") and (live := sessions.live(machine)):
-        return f"a live Claude session writes it too: {', '.join(map(str, live))}. Close it, or say --while-running"
-    return change.resource.obstacle()
+    while_running = not change.resource.PAUSE or machine.options.get("while-running")
+    why = "" if while_running else sessions.owners(machine, "written")
+    return f"{why}, or say --while-running" if why else change.resource.obstacle()
 
 
 def _advice(machine: Machine, places: list[_keys.Place], no_store: bool) -> Iterator[str]:

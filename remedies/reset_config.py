@@ -11,7 +11,7 @@ import os
 from ccremedy import Change, Finding, Healthy, Location, Machine, Option, Remedy, files, knowledge, sessions, want
 from ccremedy.files import free_name
 from ccremedy.record import replace
-from ccremedy.shells import quote
+from ccremedy.shells import typed
 
 from . import _claude
 
@@ -52,9 +52,8 @@ class ResetConfig(Remedy):
                 else "there are no files of Claude Code's here"
             )
             return
-        if live := sessions.live(machine):
-            why = f"a live Claude session owns it: {', '.join(map(str, live))}. Close it, then try again"
-            changes = [replace(change, refused=change.refused or why) for change in changes]
+        if why := sessions.owners(machine, "owned"):
+            changes = [replace(change, refused=change.refused or f"{why}, then try again") for change in changes]
         yield Finding(
             "reset" if full else "broken-files",
             title,
@@ -66,7 +65,7 @@ class ResetConfig(Remedy):
 
 
 def _aside(path: str, aside: str) -> Iterator[Change]:
-    return want(Location(path, aside), "aside", by_hand=f"mv {quote('sh', path)} {quote('sh', aside)}")
+    return want(Location(path, aside), "aside", by_hand=typed("mv", path, aside))
 
 
 def _everything(folder: str, state: str) -> Iterator[Change]:
@@ -101,7 +100,6 @@ def _entries(folder: str, names: list[str]) -> Iterator[Change]:
 
 def _advice(folder: str, state: str, broken: dict[str, str]) -> Iterator[str]:
     if state in broken and (backup := _claude.newest_good_backup(folder, state)):
-        copy = f"cp -p {quote('sh', backup)} {quote('sh', state)}"
-        yield f"Claude Code has kept a good copy. To get servers and trust back: {copy}"
+        yield f"Claude Code has kept a good copy. To get servers and trust back: {typed('cp -p', backup, state)}"
     if any(os.path.basename(path) == ".credentials.json" for path in broken):
         yield "You will have to log in again: claude auth login"

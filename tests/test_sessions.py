@@ -393,7 +393,7 @@ def test_what_belongs_to_another_user_must_not_be_stopped(world: World, needs: C
     world.process(42, "claude", program=CLAUDE)
     world.register("42.json", entry())
     os.chown(world.root / "proc" / "42", 12345, 12345)
-    assert world.running()[42].obstacle == "it belongs to another user"
+    assert world.running()[42].obstacle == "belongs to another user"
 
 
 def test_a_zombie_does_not_run(world: World) -> None:

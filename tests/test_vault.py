@@ -130,15 +130,16 @@ def test_what_was_stored_is_there_in_the_next_session(tmp_path: Path) -> None:
     ("value", "platform", "why"),
     [
         ("k" * 1280, "win32", ""),
-        ("k" * 1281, "win32", "is too long to be stored (2562 bytes; the limit is 2560)"),
+        ("k" * 1281, "win32", "is too long for Windows Credential Manager (1281 characters; it takes 1280)"),
         ("🔑" * 640, "win32", ""),
-        ("🔑" * 641, "win32", "is too long to be stored (2564 bytes; the limit is 2560)"),
+        ("🔑" * 641, "win32", "is too long for Windows Credential Manager (1282 characters; it takes 1280)"),
         ("k" * 65_537, "linux", "is too long to be stored (65537 bytes; the limit is 65536)"),
         ("caf\udce9", "linux", "is not text: it holds bytes that are not UTF-8"),
     ],
 )
 def test_what_a_store_cannot_hold_is_known_before(value: str, platform: str, why: str) -> None:
-    assert vault._unfit(Secret(value), platform) == why
+    assert vault.unfit(Secret(value), platform) == why
+    assert platform != "win32" or not vault.unfit(Secret(value), platform, owner_only=True)
 
 
 def test_what_a_store_cannot_hold_is_not_tried() -> None:

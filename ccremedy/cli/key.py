@@ -95,7 +95,7 @@ def _new_key(machine: Machine, options: argparse.Namespace) -> Finding:
     vault = credentials.kept_key(machine).get("vault", seals.OS_STORE)
     vault = credentials.key_folder(machine) if options.owner_only_file else vault
     secret = Secret(commands.asked(options, "The key:"))
-    if why := credentials.unfit(secret):
+    if why := credentials.unfit(secret) or credentials.unstorable(machine, secret, vault):
         raise Problem(f"what was given {why}", todo="Nothing was changed", code=errors.USAGE)
     changes = tuple(credentials.keep(machine, secret, vault, strftime("%Y-%m-%d", gmtime())))
     return Finding("key", "store the key, and let Claude Code ask for it", changes=_all_or_none(changes), together=True)

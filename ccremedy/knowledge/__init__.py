@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     class Sessions(TypedDict):
         programs: list[str]
+        scripts: list[str]
         commands: list[str]
         kinds: dict[str, str]
         adopters: list[str]

@@ -128,7 +128,10 @@ def program(pid: int) -> str:
 
 
 def parent(pid: int) -> int:
-    return next((above for number, above, _ in listing() if number == pid), 0)
+    """0 where it has ended: its number stays, and may be a later process' by now."""
+    above = next((above for number, above, _ in listing() if number == pid), 0)
+    times = [int(facts(each)[0] or 0) for each in (above, pid)]
+    return above if times[0] <= times[1] else 0
 
 
 class _Entry(ctypes.Structure):

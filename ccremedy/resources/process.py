@@ -52,7 +52,8 @@ class Process(Resource):
         return self.name
 
     def farewell(self) -> str:
-        from shlex import quote  # where there is something to say good-bye to
+        from ccremedy.shells import typed  # where there is something to say good-bye to
 
-        resume = f"cd {quote(self.path)} && claude --resume {quote(self.session)}"
-        return resume if self.session else "it had no session that could be resumed"
+        if not self.session:
+            return "it had no session that could be resumed"
+        return typed("cd", self.path, then=f"claude --resume {self.session}")
