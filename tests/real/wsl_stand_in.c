@@ -16,6 +16,8 @@
 #include <wchar.h>
 #include <windows.h>
 
+#define QUESTION "exec ${SHELL:-/bin/sh} -lic 'command -v claude; command -v node; echo ccremedy-asked'"
+
 static int own(FILE *to, const wchar_t *words, int code)
 {
     fwrite(words, sizeof *words, wcslen(words), to);
@@ -46,7 +48,7 @@ int main(int count, char **words)
     if (count == 2 && !strcmp(words[1], "child"))
         Sleep(INFINITE);
     if (count != 7 || strcmp(words[1], "-d") || strcmp(words[3], "-e") || strcmp(words[4], "/bin/sh")
-        || strcmp(words[5], "-lc") || strcmp(words[6], "command -v claude; command -v node; echo ccremedy-asked"))
+        || strcmp(words[5], "-c") || strcmp(words[6], QUESTION))
         return own(stdout, L"Invalid command line argument\r\n", -1);
     if (!strcmp(words[2], "Debian"))
         return inside("/home/jo/.local/bin/claude\n/home/jo/v\xc3\xa9lo/bin/node\nccremedy-asked\n");
