@@ -15,6 +15,7 @@ NOBODYS = r"(docker|rancher)-desktop(-data)?"  # tools of Windows live in these,
 PATIENCE = 10.0  # seconds: one that sleeps has to be started
 LAST = "ccremedy-asked"  # a shell in there has answered, whatever it has found; wsl.exe says other things, too
 # As in a terminal: nvm and others are loaded by files that neither another shell nor one that is not interactive reads.
+# With -e wsl.exe starts no shell of its own that would fill in the $, and WSL sets SHELL (microsoft/WSL, 2026-08-08).
 QUESTION = f"exec ${{SHELL:-/bin/sh}} -lic 'command -v claude; command -v node; echo {LAST}'"
 
 
