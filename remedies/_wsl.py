@@ -14,6 +14,9 @@ LIST = r"HKEY_CURRENT_USER\Software\Microsoft\Windows\CurrentVersion\Lxss"
 NOBODYS = r"(docker|rancher)-desktop(-data)?"  # tools of Windows live in these, and nobody has a terminal there
 PATIENCE = 10.0  # seconds: one that sleeps has to be started
 LAST = "ccremedy-asked"  # a shell in there has answered, whatever it has found; wsl.exe says other things, too
+# As in a terminal: nvm and others are loaded by files that neither another shell nor one that is not interactive reads.
+# With -e wsl.exe starts no shell of its own that would fill in the $, and WSL sets SHELL (microsoft/WSL, 2026-08-08).
+QUESTION = f"exec ${{SHELL:-/bin/sh}} -lic 'command -v claude; command -v node; echo {LAST}'"
 
 
 def notes(machine: Machine) -> Iterator[str]:
@@ -49,23 +52,26 @@ def _ask(machine: Machine, name: str) -> str:
     program = machine.adapter.trusted(machine.facts, "wsl.exe")
     if not program:
         return "nobody could be asked: there is no wsl.exe"
-    command = [program, "-d", name, "-e", "/bin/sh", "-lc", f"command -v claude; command -v node; echo {LAST}"]
     try:
-        outcome = processes.run(command, machine.env, PATIENCE, machine.home)
+        outcome = processes.run(
+            [program, "-d", name, "-e", "/bin/sh", "-c", QUESTION], machine.env, PATIENCE, machine.home
+        )
     except OSError as error:
         return f"nobody could be asked: wsl.exe cannot be started ({error.strerror})"
     if outcome.timed_out:
         return ""
     lines = [line.strip() for line in _text(outcome.out).splitlines()]
     if LAST in lines:
-        found = {word: next((each for each in lines if each.endswith(f"/{word}")), "") for word in ("claude", "node")}
-        return " and ".join(f"{word} is {_whose(path)}" for word, path in found.items())
+        return " and ".join(f"{word} is {_whose(word, lines)}" for word in ("claude", "node"))
     said = (*lines, *_text(outcome.err).splitlines())
     why = next((each.strip() for each in said if each.strip()), f"wsl.exe ended with {outcome.code:#x}")
     return f"nobody answered: {why}"
 
 
-def _whose(path: str) -> str:
+def _whose(word: str, lines: list[str]) -> str:
+    if any(each == word or each.startswith(f"alias {word}=") for each in lines):
+        return "an alias or function of the shell"
+    path = next((each for each in lines if each.endswith(f"/{word}")), "")
     if not path:
         return "not found"
     # A distribution may have its drives elsewhere than in /mnt.

@@ -241,11 +241,23 @@ needs_scripts = pytest.mark.skipif(sys.platform == "win32", reason="needs script
             "echo '/windir/c/Users/me/AppData/Roaming/npm/claude'; echo ccremedy-asked",
             "claude is that of Windows, /windir/c/Users/me/AppData/Roaming/npm/claude (in there: ",
         ),
+        (
+            "echo alias claude=/home/me/claude; echo node; echo ccremedy-asked",
+            "claude is an alias or function of the shell and node is an alias or function of the shell",
+        ),
         ("echo ccremedy-asked", "claude is not found and node is not found"),
         (r"printf 'N\0o\0n\0e\0.\0\r\0\n\0'; exit 255", "nobody answered: None."),
         ("exit 3", "nobody answered: wsl.exe ended with 0x3"),
     ],
-    ids=["its own", "that of Windows", "that of Windows elsewhere", "none", "a message in UTF-16", "nothing"],
+    ids=[
+        "its own",
+        "that of Windows",
+        "that of Windows elsewhere",
+        "no file",
+        "none",
+        "a message in UTF-16",
+        "nothing",
+    ],
 )
 def test_what_wsl_answers(program: str, says: str, tmp_path: Path) -> None:
     assert f"in Debian (WSL 2, the default) {says}" in reason(tmp_path, f"#!/bin/sh\n{program}\n", "wsl")
@@ -273,4 +285,4 @@ def test_wsl_is_asked_for_one_distribution_and_without_a_shell_of_its_own(tmp_pa
     script = f"#!/bin/sh\nprintf '%s\\n' \"$@\" > {tmp_path}/words\n"
     reason(tmp_path, script, "wsl")
     words = (tmp_path / "words").read_text().splitlines()
-    assert words == ["-d", "Debian", "-e", "/bin/sh", "-lc", "command -v claude; command -v node; echo ccremedy-asked"]
+    assert words == ["-d", "Debian", "-e", "/bin/sh", "-c", wsl.QUESTION]

@@ -15,12 +15,15 @@ import subprocess
 import tarfile
 import time
 from collections.abc import Iterator, Mapping
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 from real import fetch, managers
 from real.wine import HOME, NPM, USER, Windows, windows
 from real.world import SYSTEM_PATH, World, world
+
+from ccremedy import registry
 
 THEIRS = f"/mnt/c/users/{USER}"
 NODEJS, SHIMS, NATIVE = "/mnt/c/Program Files/nodejs", f"{THEIRS}/AppData/Roaming/npm", f"{THEIRS}/.local/bin"
@@ -31,6 +34,8 @@ PROFILE_OF_UBUNTU = "for i in /etc/profile.d/*.sh; do [ -r $i ] && . $i; done\nu
 WSLPATH = '#!/bin/sh\n/usr/bin/printf %s\\\\n "$1" | sed "s,\\\\\\\\,/,g; s,^C:,/mnt/c,"\n'
 STARTS = ("bash -lc", "bash -ic", "bash -lic", "zsh -lc", "zsh -ic", "fish -lc", "fish -ic", "sh -lc")
 
+registry.remedies()  # the helpers are importable by name once the registry has found the remedies
+QUESTION: str = import_module("ccremedy.remedies._wsl").QUESTION
 from_linux = pytest.mark.cell("wsl-path", "wsl", "real", where="in a look-alike, Windows under Wine")
 
 
@@ -213,6 +218,21 @@ def test_diagnose_neither_hangs_nor_fails_where(what: str) -> None:
             assert "programs of Windows cannot start in here now: interop is off" in seen[0]["evidence"][-1]
         else:
             assert seen == []
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_what_wsl_exe_is_told_to_ask_finds_in_there_what_a_terminal_does(shell: str) -> None:
+    with world("wsl2", env={"SHELL": f"/usr/bin/{shell}", "PATH": f"{SYSTEM_PATH}:{NODEJS}"}) as made:
+        programs = managers.add(made, "nvm")
+        made.write("/etc/profile", PROFILE_OF_UBUNTU)
+        made.write("/home/dev/.profile", PROFILE)
+        made.write("/home/dev/.bashrc", f"{BASHRC}. ~/.nvm/nvm.sh\n")
+        made.write("/home/dev/.zshrc", ". ~/.nvm/nvm.sh\n")
+        made.write("/home/dev/.config/fish/config.fish", f"set -gx PATH {programs} $PATH\n")
+        made.write(f"{NODEJS}/claude", "#!/bin/sh\n", 0o755)
+        asked = made.run(["/bin/sh", "-c", QUESTION])
+        assert asked.out.splitlines() == [f"{NODEJS}/claude", f"{programs}/node", "ccremedy-asked"], asked.both
+        assert f"{programs}/node" == which(made, f"{shell} -lic", "node")
 
 
 # ---- from Windows

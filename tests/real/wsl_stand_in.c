@@ -4,7 +4,8 @@
    - Gone: microsoft/WSL's own text and code, as in pret/pokeemerald#2190 (2025-10-20); exit code 0xffffffff as in
      docker/for-win#14948 (2025-10-04)
    - Empty: microsoft/WSL#9179 (2022-11-19), WSL of the Store; exit code 4294967295 as in microsoft/WSL#5431 (2020-06-18)
-   - Proxy: answers after a warning on standard error, microsoft/WSL#10753 (2023-11; there in Chinese) and many since
+   - Proxy: answers after a warning on standard error, microsoft/WSL#10753 (2023-11; there in Chinese), here as in
+     its localization/strings/en-US (2026-08-08)
    - Asleep: never answers, and neither does the program that it has started
    - Debian, Windows, Nothing: what a shell inside says to `command -v claude; command -v node`
    Its own words are UTF-16LE without a mark at the beginning (tailscale/tailscale#3170, 2021-10-22), those from inside
@@ -15,6 +16,8 @@
 #include <string.h>
 #include <wchar.h>
 #include <windows.h>
+
+#define QUESTION "exec ${SHELL:-/bin/sh} -lic 'command -v claude; command -v node; echo ccremedy-asked'"
 
 static int own(FILE *to, const wchar_t *words, int code)
 {
@@ -46,7 +49,7 @@ int main(int count, char **words)
     if (count == 2 && !strcmp(words[1], "child"))
         Sleep(INFINITE);
     if (count != 7 || strcmp(words[1], "-d") || strcmp(words[3], "-e") || strcmp(words[4], "/bin/sh")
-        || strcmp(words[5], "-lc") || strcmp(words[6], "command -v claude; command -v node; echo ccremedy-asked"))
+        || strcmp(words[5], "-c") || strcmp(words[6], QUESTION))
         return own(stdout, L"Invalid command line argument\r\n", -1);
     if (!strcmp(words[2], "Debian"))
         return inside("/home/jo/.local/bin/claude\n/home/jo/v\xc3\xa9lo/bin/node\nccremedy-asked\n");
