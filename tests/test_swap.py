@@ -56,6 +56,8 @@ def meanwhile(acts: Mapping[int | str, Act], dead: int = 0) -> Iterator[dict[int
             return None
         if dead and seen.total() >= dead:
             left.pop("dead", lambda: None)()
+            if name == "close":  # as the end of a process does
+                real(*arguments)
             raise Dead
         return real(*arguments, **options)
 
