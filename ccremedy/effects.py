@@ -111,7 +111,8 @@ def _reaches(machine: Machine, change: Change, url: str) -> str:
         direct = network.bypasses(url, ",".join((env.get("no_proxy", ""), env.get("NO_PROXY", ""))))
         env |= {"CCREMEDY_URL": url, "CCREMEDY_PROXY": "" if direct else proxy}
         outcome = processes.run([node, "-e", _NODE], env, timeout=20)
-        if why := outcome.out.decode("utf-8", "replace") or ("no answer" if outcome.timed_out else ""):
+        ended = f"it ends with {outcome.code}" if outcome.code else ""  # which the script itself never does
+        if why := outcome.out.decode("utf-8", "replace") or ("no answer" if outcome.timed_out else ended):
             return f"node does not come through: {why}"
     return _claude_reaches(machine, env)
 
