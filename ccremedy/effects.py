@@ -106,12 +106,14 @@ def _reaches(machine: Machine, change: Change, url: str) -> str:
         env.setdefault("NODE_EXTRA_CA_CERTS", bundles[0])
     if machine.adapter.has_keychain:  # which is no file; since 22.15 node asks it where it is told to
         env.setdefault("NODE_USE_SYSTEM_CA", "1")
-    if (node := machine.which("node")) and url.startswith("https:"):
+    node = machine.which("node")
+    if url.startswith("https:") and node and not node.lower().endswith((".cmd", ".bat")):  # cmd hands on no lines
         proxy = next((env[name] for name in settings.PROXY_NAMES if env.get(name)), "")
         direct = network.bypasses(url, ",".join((env.get("no_proxy", ""), env.get("NO_PROXY", ""))))
         env |= {"CCREMEDY_URL": url, "CCREMEDY_PROXY": "" if direct else proxy}
         outcome = processes.run([node, "-e", _NODE], env, timeout=20)
-        if why := outcome.out.decode("utf-8", "replace") or ("no answer" if outcome.timed_out else ""):
+        ended = f"it ends with {outcome.code}" if outcome.code else ""  # which the script itself never does
+        if why := outcome.out.decode("utf-8", "replace") or ("no answer" if outcome.timed_out else ended):
             return f"node does not come through: {why}"
     return _claude_reaches(machine, env)
 

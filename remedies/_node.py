@@ -40,7 +40,8 @@ def owner(machine: Machine, folder: str) -> str:
 def _on_windows(machine: Machine) -> Iterator[Manager]:
     """What nvm-windows shows under NVM_SYMLINK, and fnm below %LOCALAPPDATA%, are links into their own folders."""
     env = machine.env
-    roaming, local = machine.adapter.config_folder(machine.facts), env.get("LOCALAPPDATA", "")
+    roaming = machine.adapter.config_folder(machine.facts)
+    local = env.get("LOCALAPPDATA") or machine.path("AppData", "Local")
     for home in (env.get("NVM_HOME"), os.path.join(local, "nvm"), os.path.join(roaming, "nvm")):
         if home and any(_version(name) for name in files.names(home)):
             yield Manager("nvm-windows", home, env.get("NVM_SYMLINK", ""))

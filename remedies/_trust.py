@@ -172,7 +172,7 @@ def _git(machine: Machine, name: str) -> Iterator[Source]:
         section = re.search(r"^\s*\[http\](.*?)(?=^\s*\[|\Z)", _text(path), re.M | re.S | re.I)
         value = rf'^\s*{name}[ \t]*=[ \t]*("(?:[^"\\\n]|\\.)*"|[^\n#;]*)'
         found = re.search(value, section[1], re.M | re.I) if section else None
-        if found and (text := re.sub(r"\\(.)", r"\1", found[1].strip().strip("\"'"))):
+        if found and (text := re.sub(r'\\(["\\])', r"\1", found[1].strip().strip("\"'"))):
             yield Source(text, path)
             return
 

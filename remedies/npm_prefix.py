@@ -83,7 +83,7 @@ def _hands_off(machine: Machine, prefix: _npm.Prefix, here: _npm.Layout) -> str:
     """Why the prefix is somebody else's to set, and what to do instead; '' where it is ours."""
     owner = _node.owner(machine, prefix.folder)
     if name := owner or next((each.name for each in _node.managers(machine)), ""):
-        whose = f"owns {prefix.folder}" if owner else "is installed, and does not work beside a prefix in an npmrc"
+        whose = f"owns {prefix.folder}" if owner else "is installed, and a prefix in an npmrc would be in its way"
         return (
             f"{name} {whose}: install a Node.js with it and use that one "
             f"(if its folder is not yours, have its owner give it back)"

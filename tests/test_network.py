@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import datetime
+import os
 import select
 import socket
 import ssl
@@ -217,9 +218,11 @@ def test_the_store_is_the_systems_own(tmp_path: Path) -> None:
     assert system_bundles(under, {}) == (under("/etc/pki/tls/certs/ca-bundle.crt"),)
     mine = under("/mine.pem")
     assert system_bundles(under, {"SSL_CERT_FILE": mine}) == (mine,)
-    given = {"SSL_CERT_FILE": mine, "SSL_CERT_DIR": f"{tmp_path}/etc:{tmp_path}/gone:"}
+    given = {"SSL_CERT_FILE": mine, "SSL_CERT_DIR": os.pathsep.join((f"{tmp_path}/etc", f"{tmp_path}/gone", ""))}
     assert system_bundles(under, given) == (mine, under("/etc"))
     assert system_bundles(under, {"SSL_CERT_FILE": under("/gone")}) == ()
+    assert system_bundles(under, {}, known=False) == ()  # such as on Windows, where anybody may make a folder /etc
+    assert system_bundles(under, {"SSL_CERT_FILE": mine}, known=False) == (mine,)
 
 
 # ---- servers

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import pytest
 from real.wine import CLONE, windows
 
-INNER = ("test_certificates.py", "test_editors.py", "test_record.py")
+INNER = ("test_certificates.py", "test_editors.py", "test_network.py", "test_record.py")
 _OPTIONS = ("-q", "-rs", "--tb=short", "-p", "no:cacheprovider", "--color=no")
 
 

@@ -270,6 +270,7 @@ class Layout:
         else:
             found.complaint = f"{done.returncode}: {done.stdout}{done.stderr}"
         facts = Facts("linux", env, "/", str(cwd))
+        registry.remedies()  # of this checkout, whichever one is installed
         machine = Machine(str(home), registry.adapter(facts), facts, {})
         try:
             found.reader = importlib.import_module("ccremedy.remedies._npm").prefix(machine, npm).folder
