@@ -33,7 +33,7 @@ def managers(machine: Machine) -> Iterator[Manager]:
 
 def owner(machine: Machine, folder: str) -> str:
     """The version manager that keeps this folder, '' where none does."""
-    above = [*files.walk_up(os.path.realpath(folder))]
+    above = [] if "\0" in folder else [*files.walk_up(os.path.realpath(folder))]
     return next((each.name for each in managers(machine) if os.path.realpath(each.home) in above), "")
 
 
