@@ -1,14 +1,17 @@
-"""install-path with the real Claude Code, node and registry of a Windows under Wine: seen, mended, taken back."""
+"""Windows' own remedies on a Windows under Wine: seen, shown, mended, taken back.
+
+install-path with the real Claude Code, node and registry; ps-policy and git-bash-path with real files and registry.
+"""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from real.wine import HOME, Windows, windows
 
-pytestmark = pytest.mark.cell("install-path", "windows", "wine")
 CLAUDE = rf"{HOME}\.local\bin\claude.exe"
 WANTED = rf"{HOME}\.local\bin"
 
@@ -36,6 +39,7 @@ def found(machine: Windows, program: str) -> str:
     return machine.python("-c", look, program, env={"PATH": path.get("Path") or path["PATH"]}).out.strip()
 
 
+@pytest.mark.cell("install-path", "windows", "wine")
 def test_under_wine_it_is_seen_shown_mended_and_taken_back(broken: Windows) -> None:
     before = broken.value("Path")
     assert found(broken, "claude") == ""
@@ -145,6 +149,102 @@ def test_under_wine_the_real_doctor_agrees(broken: Windows) -> None:
     after = broken.run([CLAUDE, "doctor"], timeout=90).both
     broken.ccremedy("undo", "--yes")
     assert (warning in before, warning in after) == (True, False), json.dumps([before, after], indent=1)
+
+
+# ---- what PowerShell and old versions need, as far as Wine has it: no PowerShell answers here
+
+
+def npm_has_installed(machine: Windows, version: str) -> str:
+    """Claude Code as npm lays it out; the folder of the shims."""
+    folder = rf"{HOME}\AppData\Roaming\npm"
+    package = rf"{folder}\node_modules\@anthropic-ai\claude-code"
+    about = {"name": "@anthropic-ai/claude-code", "version": version, "bin": {"claude": "bin/claude.exe"}}
+    machine.put(rf"{package}\package.json", json.dumps(about))
+    machine.put(rf"{package}\bin\claude.exe", b"MZ\x90\0" + bytes(8000))
+    for name, text in (("claude", "#!/bin/sh\n"), ("claude.cmd", "@ECHO off\r\n"), ("claude.ps1", "& claude.exe\n")):
+        machine.put(rf"{folder}\{name}", text)
+    return folder
+
+
+@pytest.fixture
+def npm() -> Iterator[Windows]:
+    with windows() as made:
+        made.set_value("Path", r"%APPDATA%\npm")
+        yield made
+
+
+def keys_of_powershell(machine: Windows) -> Any:
+    return machine.steps(r"""
+import winreg
+def tree(key, path):
+    found = [[path, *map(str, winreg.EnumValue(key, each))] for each in range(winreg.QueryInfoKey(key)[1])] or [[path]]
+    for name in [winreg.EnumKey(key, each) for each in range(winreg.QueryInfoKey(key)[0])]:
+        with winreg.OpenKey(key, name) as inner: found += tree(inner, path + "\\" + name)
+    return found
+try:
+    with winreg.OpenKey(winreg.HKEY_CURRENT_USER, r"Software\Microsoft\PowerShell") as key: result = tree(key, "")
+except FileNotFoundError: result = None
+""")
+
+
+@pytest.mark.cell("ps-policy", "windows", "wine")
+def test_under_wine_the_script_that_a_policy_blocks_goes_aside_and_comes_back(npm: Windows) -> None:
+    folder = npm_has_installed(npm, "2.1.330")
+    tree = npm.tree(folder)
+    assert "Restricted" in npm.ccremedy("diagnose", "ps-policy").out
+    assert npm.ccremedy("apply", "ps-policy", "--yes").code == 0
+    assert not npm.real(rf"{folder}\claude.ps1").exists()
+    assert npm.real(rf"{folder}\claude.cmd").exists()
+    again = npm.ccremedy("diagnose", "ps-policy")
+    assert (again.code, "which is no script" in again.out) == (0, True)
+    assert npm.ccremedy("undo", "--yes").code == 0
+    assert npm.tree(folder) == tree
+
+
+@pytest.mark.cell("ps-policy", "windows", "wine")
+def test_under_wine_the_policy_of_the_user_is_set_and_taken_back_with_its_keys(npm: Windows) -> None:
+    npm_has_installed(npm, "2.1.330")
+    before = keys_of_powershell(npm)
+    assert npm.ccremedy("apply", "ps-policy", "--policy", "--yes").code == 0
+    place = r"\1\ShellIds\Microsoft.PowerShell"
+    assert [place, "ExecutionPolicy", "RemoteSigned", "1"] in keys_of_powershell(npm)
+    assert npm.ccremedy("undo", "--yes").code == 0
+    assert keys_of_powershell(npm) == before
+
+
+@pytest.mark.cell("ps-policy", "windows", "wine")
+def test_under_wine_a_policy_that_an_administrator_forces_is_not_touched(npm: Windows) -> None:
+    npm_has_installed(npm, "2.1.330")
+    key = r"Software\Policies\Microsoft\Windows\PowerShell"
+    npm.set_value("EnableScripts", 1, "REG_DWORD", key)
+    npm.set_value("ExecutionPolicy", "AllSigned", "REG_SZ", key)
+    before = keys_of_powershell(npm)
+    answer = npm.ccremedy("apply", "ps-policy", "--policy", "--yes")
+    assert answer.code == 0, answer.both
+    assert "The policy is forced by group policy" in answer.out
+    assert (npm.value("ExecutionPolicy", key), keys_of_powershell(npm)) == (("AllSigned", "REG_SZ"), before)
+    assert not npm.real(rf"{HOME}\AppData\Roaming\npm\claude.ps1").exists()  # the other way helps all the same
+
+
+@pytest.mark.cell("git-bash-path", "windows", "wine")
+def test_under_wine_an_old_version_is_told_where_git_is(npm: Windows) -> None:
+    npm_has_installed(npm, "2.1.100")
+    bash = r"C:\tools\Git\bin\bash.exe"
+    npm.put(bash, b"MZ" + bytes(100))
+    npm.set_value("InstallPath", r"C:\tools\Git", "REG_SZ", r"Software\GitForWindows")
+    answer = npm.ccremedy("apply", "git-bash-path", "--yes")
+    assert answer.code == 0, answer.both
+    settings = npm.real(rf"{HOME}\.claude\settings.json")
+    assert json.loads(settings.read_text()) == {"env": {"CLAUDE_CODE_GIT_BASH_PATH": bash}}
+    assert npm.ccremedy("undo", "--yes").code == 0
+    assert not settings.exists()
+
+
+@pytest.mark.cell("git-bash-path", "windows", "wine")
+def test_under_wine_a_new_version_needs_no_git(npm: Windows) -> None:
+    npm_has_installed(npm, "2.1.330")
+    answer = npm.ccremedy("apply", "git-bash-path", "--yes")
+    assert (answer.code, "needs no Git Bash" in answer.out) == (0, True)
 
 
 _VALUES = r"""
