@@ -57,7 +57,12 @@ def started(machine: Windows, conversation: str, cwd: str = PROJECT) -> Running:
     """Wine has no console in which it would come up; so what it says of that is put right in the register."""
     session = machine.start([CLAUDE, *WORDS, conversation], env=ENV, cwd=cwd, listens=True)
     told = entry(machine, session.pid)
-    assert (told["pid"], told["sessionId"], told["cwd"], told["kind"]) == (session.pid, conversation, cwd, "interactive")
+    assert (told["pid"], told["sessionId"], told["cwd"], told["kind"]) == (
+        session.pid,
+        conversation,
+        cwd,
+        "interactive",
+    )
     machine.put(rf"{REGISTER}\{session.pid}.json", json.dumps(told | {"entrypoint": "cli"}))
     return session
 
@@ -116,9 +121,7 @@ def test_what_claude_code_writes_is_the_start_that_we_see(scene: Scene) -> None:
 def test_the_second_of_one_conversation_is_found_and_no_other(scene: Scene) -> None:
     (found,) = scene.found()
     assert found["id"] == "duplicate"
-    assert found["title"] == (
-        f"session {scene.first.pid} has the same conversation open as process {scene.second.pid}"
-    )
+    assert found["title"] == (f"session {scene.first.pid} has the same conversation open as process {scene.second.pid}")
     assert "terminal: unknown" in found["evidence"][2]
 
 
