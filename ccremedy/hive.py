@@ -241,8 +241,10 @@ if sys.platform == "win32":
                         raise ctypes.WinError(code)
 
         def set(self, key: str, name: str, kind: int, data: bytes) -> None:
+            # Where a text has no end but a NUL happens to lie behind it in memory, Windows takes that one along.
+            behind = data + b"\xff\xff"
             with _opened(key, winreg.KEY_SET_VALUE) as handle:
-                if code := _advapi.RegSetValueExW(handle, name, 0, kind, data, len(data)):
+                if code := _advapi.RegSetValueExW(handle, name, 0, kind, behind, len(data)):
                     raise ctypes.WinError(code)
                 winreg.FlushKey(handle)
 

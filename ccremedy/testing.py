@@ -152,6 +152,9 @@ class Case:
         facts = Facts("win32", env, root, fill(self.facts.get("cwd", "{home}")), registry.program(), hives)
         adapter = registry.adapter(facts)
         _let_run(adapter, self.facts.get("processes", []), root, home)
+        vars(adapter).update(shell_command=_shell_command)  # the scratch root has no shell of Windows'
+        if self.simulated:
+            vars(adapter).update(quote=functools.partial(shells.quote, "sh"))
         return Machine(home, adapter, facts, adapter.shells(facts), self._options(root, home), self._network)
 
     def _options(self, root: str, home: str) -> dict[str, bool | str]:
@@ -191,6 +194,11 @@ def _let_run(adapter: Adapter, listed: list[dict[str, Any]], root: str, home: st
         return Details(**fields)
 
     vars(adapter).update(processes=processes, details=details)
+
+
+def _shell_command(facts: Facts, command: str) -> list[str] | str:
+    """What runs the command of a setting here, whatever system is simulated."""
+    return f'"{os.environ["COMSPEC"]}" /d /s /c "{command}"' if sys.platform == "win32" else ["/bin/sh", "-c", command]
 
 
 def _make(place: str, content: Any, root: str, home: str, mode: str = "") -> None:
@@ -350,6 +358,7 @@ def diagnosing_is_pure(case: Case, scratch: str) -> None:
 
 
 Clause = Callable[[Case, str], None]
+LATER = b"# mine, written later\n"
 
 
 def _on_what_can_be_taken_back(clause: Clause) -> Clause:
@@ -427,14 +436,14 @@ def an_edit_made_since_survives_undo(case: Case, scratch: str) -> None:
     for path, is_json in edited.items():
         data = _read(path)
         gap = b"\n" if data and not data.endswith(b"\n") else b""
-        _write(path, jsonc.put(data, ["mine"], '"later"') if is_json else data + gap + b"# mine, written later\n")
+        _write(path, jsonc.put(data, ["mine"], '"later"') if is_json else data + _like(data, gap + LATER))
     rig.undo()
     for path, original in originals.items():
         if edited[path]:
             assert jsonc.parse(_read(path)) == {**(jsonc.parse(original) or {}), "mine": "later"}, path  # type: ignore[dict-item]
             continue
         gap = b"\n" if original and not original.endswith(b"\n") else b""
-        assert _read(path) in (original + gap + b"# mine, written later\n", original + b"# mine, written later\n"), path
+        assert _read(path) in [original + _like(original, each + LATER) for each in (gap, b"")], path
 
 
 @_on_what_can_be_taken_back
@@ -537,6 +546,11 @@ def _short(rig: Rig, change: Change) -> str:
     if isinstance(change.resource, Registered):
         return rf"{path[len(hives) + 1 :]}\{change.resource.name}"
     return ("~" + path[len(home) :] if path.startswith(home) else path[len(root) :]).replace(os.sep, "/")
+
+
+def _like(data: bytes, more: bytes) -> bytes:
+    """What a program would write behind `data`, in its encoding."""
+    return more.decode().encode("utf-16-le") if data.startswith(b"\xff\xfe") else more
 
 
 def _times(rig: Rig) -> dict[str, int]:

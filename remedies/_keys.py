@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 
-from ccremedy import Assignment, Change, Machine, Problem, Setting, Value, editors, files, hive, settings
+from ccremedy import Assignment, Change, Machine, Problem, Setting, editors, files, settings
 from ccremedy.record import dataclass
 from ccremedy.redact import Secret
 
@@ -71,6 +71,8 @@ def _lines(path: str, syntax: str, vault: str) -> Iterator[Place]:
 
 
 def _value(key: str, vault: str) -> Iterator[Place]:
+    from ccremedy import Value, hive  # only Windows has keys
+
     resource = Value(key, KEY, vault)
     if text := hive.text(key, KEY):
         change = Change(resource, resource.read(), "", by_hand=f"Remove {KEY} from your environment variables")

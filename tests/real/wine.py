@@ -144,6 +144,7 @@ class Windows:
         self._inside = inside
         self.env: dict[str, str] = self._answer(60)
         """What the next program is given: see `new_terminal`."""
+        self.steps(_DESKTOP)
 
     # ---- programs
 
@@ -274,6 +275,9 @@ class Windows:
         return snapshot(str(self.real(top)))
 
 
+# Wine starts it for the first program that asks for it (who announces a new environment does), and gives it that one's
+# pipes for ever: whoever waits for their end would.
+_DESKTOP = "import ctypes; ctypes.WinDLL('user32').GetDesktopWindow()"
 _READ = """
 import winreg
 with winreg.OpenKey(winreg.HKEY_CURRENT_USER, key) as opened:
