@@ -9,7 +9,7 @@ import errno
 import json
 import os
 
-from ccremedy import Finding, Machine, Problem, editors, files, hive, knowledge, settings
+from ccremedy import Finding, Machine, Problem, editors, files, knowledge, settings
 from ccremedy.errors import Unreadable
 
 TYPE_CHECKING = False
@@ -93,8 +93,8 @@ def unread_settings(machine: Machine, *words: bytes) -> Iterator[Finding]:
 
 
 def _holds(path: str, words: tuple[bytes, ...]) -> bool:
-    if hive.is_key(path):
-        return True  # it is there for nothing else
+    if not os.path.isabs(path):
+        return True  # a key of the registry, which is there for nothing else
     try:
         data = files.read(path) or b""
     except Problem:

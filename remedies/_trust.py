@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 
-from ccremedy import Assignment, Change, Machine, Problem, Setting, Value, editors, files, hive, knowledge, settings
+from ccremedy import Assignment, Change, Machine, Problem, Setting, editors, files, knowledge, settings
 from ccremedy.record import dataclass
 
 from . import _keys, _npm
@@ -118,6 +118,8 @@ def useless(machine: Machine, name: str) -> Iterator[Change]:
 def _registered(machine: Machine, name: str) -> Iterator[tuple[Source, Change]]:
     """What the user's own environment in the registry says, with the change that takes it out."""
     for key in machine.adapter.environment_keys(machine.facts):
+        from ccremedy import Value, hive  # only Windows has such keys
+
         if text := hive.text(key, name):
             value = Value(key, name)
             change = Change(value, value.read(), "", by_hand=f"Remove {name} from your environment variables",
