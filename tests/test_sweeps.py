@@ -81,12 +81,12 @@ def calls() -> ModuleType:
 
 
 def test_killed_at_any_call_it_recovers(tell: Callable[..., None]) -> None:
-    jobs = [partial(sweep.kill_sweep, *scene, nothing) for scene in scenes(1, 19, 151)]
+    jobs = [partial(sweep.kill_sweep, *scene, nothing) for scene in scenes(1, 31, 307)]
     tell("kill", sweep.sweep(jobs), at_least=1500)
 
 
 def test_killed_while_it_recovers_it_recovers(tell: Callable[..., None]) -> None:
-    jobs = [partial(sweep.double_kill_sweep, name, FRESH, act, 1 if EVERYTHING else 97)
+    jobs = [partial(sweep.double_kill_sweep, name, FRESH, act, 1 if EVERYTHING else 151)
             for name in sweep.thorough() for act in (APPLY, UNDO)]  # fmt: skip
     tell("kill-twice", sweep.sweep(jobs), at_least=300)
 
@@ -168,7 +168,7 @@ CASES = [*sweep.thorough(), *MORE]
 
 
 def test_after_a_power_cut_it_recovers(tell: Callable[..., None]) -> None:
-    tell("power-loss", sweep.sweep(histories(CASES, sample=4)), at_least=5000)
+    tell("power-loss", sweep.sweep(histories(CASES, sample=6)), at_least=5000)
 
 
 def _site_name(site: tuple[str, int]) -> str:
@@ -188,7 +188,7 @@ def test_every_sync_is_needed(site: tuple[str, int]) -> None:
 
 
 def test_any_call_may_fail_once(tell: Callable[..., None]) -> None:
-    jobs = [partial(sweep.failure_sweep, *scene, False, nothing) for scene in scenes(11, 43, 401)]
+    jobs = [partial(sweep.failure_sweep, *scene, False, nothing) for scene in scenes(13, 61, 601)]
     tell("io-errors", sweep.sweep(jobs), at_least=2200)
 
 
