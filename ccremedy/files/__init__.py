@@ -66,10 +66,10 @@ def read(path: str, limit: int = LIMIT) -> bytes | None:
             raise Problem(f"is {kind(found.st_mode)}, not a file", where=path, code=UNSUPPORTED)
         if found.st_size > limit:
             raise Problem(_too_large(found.st_size, limit), where=path, code=UNSUPPORTED)
-        # Not just to the size that stat told: files in /proc say 0.
-        size = min(max(found.st_size + 1, 1 << 12), 1 << 20)
+        # Not to the size that stat told: files in /proc say 0, and who writes in place makes them grow. In one piece, as
+        # far as it goes, because two could be of two versions.
         parts: list[bytes] = []
-        while len(part := os.read(handle, size)) > 0:
+        while len(part := os.read(handle, 1 << 20)) > 0:
             parts.append(part)
         return b"".join(parts)
     except OSError as error:
