@@ -66,8 +66,8 @@ def read(path: str, limit: int = LIMIT) -> bytes | None:
             raise Problem(f"is {kind(found.st_mode)}, not a file", where=path, code=UNSUPPORTED)
         if found.st_size > limit:
             raise Problem(_too_large(found.st_size, limit), where=path, code=UNSUPPORTED)
-        # Not to the size that stat told: files in /proc say 0, and who writes in place makes them grow. In one piece, as
-        # far as it goes, because two could be of two versions.
+        # Not to the size that stat told: files in /proc say 0, and who writes in place makes them grow. In one piece if
+        # it goes, because two could be of two versions.
         parts: list[bytes] = []
         while len(part := os.read(handle, 1 << 20)) > 0:
             parts.append(part)
