@@ -191,6 +191,7 @@ def _let_run(adapter: Adapter, listed: list[dict[str, Any]], root: str, home: st
         found = told.get(pid, {"ours": False})
         fields: dict[str, Any] = {name: found.get(name, value) for name, value in less.items()}
         fields["arguments"] = tuple(fields["arguments"])
+        fields["folder"] = os.path.normpath(fields["folder"]) if fields["folder"] else ""
         return Details(**fields)
 
     vars(adapter).update(processes=processes, details=details)
@@ -213,6 +214,8 @@ def _make(place: str, content: Any, root: str, home: str, mode: str = "") -> Non
     if what.get("folder"):
         os.makedirs(place, exist_ok=True)
     else:
+        if place.endswith(".json"):  # where a backslash of Windows stands for itself only if there are two
+            root, home = (json.dumps(each, ensure_ascii=False)[1:-1] for each in (root, home))
         data = base64.b64decode(what["base64"]) if "base64" in what else _fill(what["text"], root, home).encode()
         with open(place, "wb") as out:
             out.write(data.ljust(what.get("size", 0), b"\0"))

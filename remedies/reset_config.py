@@ -35,7 +35,7 @@ class ResetConfig(Remedy):
         full = machine.options.get("full", False)
         present = [path for path in (folder, state) if files.status(path, follow=False) is not None]
         if full and present:
-            changes = list(_everything(folder, state))
+            changes = _all_or_none(list(_everything(folder, state)))
             title, evidence = "everything goes, as --full asks", tuple(f"{path} is there" for path in present)
         elif len(broken) == 1:
             (path, why), *_ = broken.items()
@@ -77,6 +77,15 @@ def _everything(folder: str, state: str) -> Iterator[Change]:
         yield from _aside(folder, free_name(folder))
     if os.path.dirname(state) != folder and files.status(state, follow=False) is not None:
         yield from _aside(state, free_name(state))
+
+
+def _all_or_none(changes: list[Change]) -> list[Change]:
+    """What one program holds open, another file of which it may be writing: half of a reset is none."""
+    first = next((each for each in changes if each.refused), None)
+    if first is None:
+        return changes
+    why = f"goes together with {first.resource.path}, which {first.refused}"
+    return [replace(each, refused=each.refused or why) for each in changes]
 
 
 def _broken_and_regenerable(folder: str, state: str, broken: dict[str, str]) -> Iterator[Change]:

@@ -166,6 +166,7 @@ def the_key_moves_and_claude_code_has_it(machine: Windows) -> None:
     assert done.code == 0, done.both
     assert not canary.leaks(done.raw + done.raw_err)
     assert where_it_is(machine) == {}
+    assert any(key.startswith(r"Software\Wine\Credential Manager") for key, _, _ in machine.steps(VALUES))
     assert sent(machine) == {(CANARY, f"Bearer {CANARY}")}  # as it does for an apiKeyHelper
     assert where_it_is(machine) == {}  # nor has Claude Code left it anywhere
     again = ccremedy(machine, "diagnose", "key-storage")

@@ -28,7 +28,7 @@ import pytest
 
 from ccremedy import Block, Problem, editors, registry
 from ccremedy.network import read_proxy
-from ccremedy.shells import export, quote
+from ccremedy.shells import export, quote, typed
 from ccremedy.testing import Case, Rig
 
 Needs = Callable[[str], None]
@@ -839,3 +839,30 @@ def test_a_real_powershell_takes_the_very_words(tmp_path: Path, capsys: pytest.C
 def test_powershell_is_refused_a_nul() -> None:
     with pytest.raises(Problem, match="NUL"):
         quote("powershell", "a\0b")
+
+
+# ---- what a person types
+
+
+@pytest.mark.parametrize(
+    ("given", "line"),
+    [
+        (("mv", "/home/me/.claude.json", "/home/me/x"), "mv /home/me/.claude.json /home/me/x"),
+        (("cp -p", "/home/me/it's", "/x"), "cp -p '/home/me/it'\\''s' /x"),
+        (("mv", r"C:\Users\Jo Doe\a", r"C:\b"), r'move "C:\Users\Jo Doe\a" "C:\b"'),
+        (("cp -p", r"\\server\home\a", r"C:\b"), r'copy "\\server\home\a" "C:\b"'),
+        (("mv", r"C:\100%\a", r"C:\b"), r"Move-Item -LiteralPath 'C:\100%\a' -Destination 'C:\b' (in PowerShell)"),
+        (
+            ("mv", r"C:\O’Hara [1]", r"C:\b"),
+            r"Move-Item -LiteralPath 'C:\O’’Hara [1]' -Destination 'C:\b' (in PowerShell)",
+        ),
+    ],
+)
+def test_what_a_person_types_is_for_the_prompt_that_there_is(given: tuple[str, ...], line: str) -> None:
+    assert typed(*given) == line
+
+
+def test_going_somewhere_and_then_something_else() -> None:
+    assert typed("cd", "/my shop", then="claude") == "cd '/my shop' && claude"
+    assert typed("cd", r"C:\my shop", then="claude") == r'pushd "C:\my shop", and then: claude'
+    assert typed("cd", r"C:\a$b", then="claude") == r"Set-Location -LiteralPath 'C:\a$b'; claude (in PowerShell)"

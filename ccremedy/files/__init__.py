@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
 LIMIT = 16 * 2**20  # bytes; no start-up file or npmrc of a person comes near it
+_JUNCTION = 0xA0000003  # winnt.h: IO_REPARSE_TAG_MOUNT_POINT
 _LARGEST = 256 * 2**20  # what a resource may ask for instead: ~/.claude.json has been seen with 238 MB
 
 
@@ -65,10 +66,10 @@ def read(path: str, limit: int = LIMIT) -> bytes | None:
             raise Problem(f"is {kind(found.st_mode)}, not a file", where=path, code=UNSUPPORTED)
         if found.st_size > limit:
             raise Problem(_too_large(found.st_size, limit), where=path, code=UNSUPPORTED)
-        # Not just to the size that stat told: files in /proc say 0.
-        size = min(max(found.st_size + 1, 1 << 12), 1 << 20)
+        # Not to the size that stat told: files in /proc say 0, and who writes in place makes them grow. In one piece if
+        # it goes, because two could be of two versions.
         parts: list[bytes] = []
-        while len(part := os.read(handle, size)) > 0:
+        while len(part := os.read(handle, 1 << 20)) > 0:
             parts.append(part)
         return b"".join(parts)
     except OSError as error:
@@ -187,8 +188,13 @@ def is_folder(path: str) -> bool:
 
 
 def is_mount(path: str) -> bool:
-    """Whether a rename of this directory would fail: it is where another file system begins."""
+    """Whether a rename would not take along what is in this directory.
+
+    It is where another file system begins, or a junction, as Windows has them, to a directory elsewhere.
+    """
     here, above = status(path), status(os.path.dirname(os.path.abspath(path)))
+    if getattr(status(path, follow=False), "st_reparse_tag", 0) == _JUNCTION:
+        return True
     return here is not None and above is not None and (here.st_dev != above.st_dev or os.path.ismount(path))
 
 

@@ -6,7 +6,7 @@ import os
 import stat
 
 from ccremedy import files
-from ccremedy.errors import Drift
+from ccremedy.errors import Drift, Problem, explain
 from ccremedy.record import dataclass
 from ccremedy.resources import Change, Resource
 
@@ -42,6 +42,11 @@ class Location(Resource):
             files.move(source, destination)
         except FileExistsError:
             raise Drift("appeared while we were working", where=destination) from None
+        except PermissionError as error:
+            if getattr(error, "winerror", None) is None or not files.is_folder(source):
+                raise
+            what = f"cannot be moved ({explain(error)}): Windows moves no folder while a program has a file in it open"
+            raise Problem(what, where=source, todo="Close what uses it, then try again") from None
 
     def obstacle(self) -> str:
         return files.move_obstacle(self.path) or files.move_obstacle(self.aside)

@@ -9,7 +9,6 @@ of them: started from outside, Python wants pipes, and Node.js wants anything el
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import json
 import os
 import shutil
@@ -100,9 +99,6 @@ def _text(data: bytes) -> str:
 
 def main() -> None:
     answers = os.fdopen(os.dup(1), "wb", 0)
-    # Whoever asks for it first starts the desktop, which keeps the pipes that it finds for as long as anybody uses it.
-    if sys.platform == "win32":
-        ctypes.WinDLL("user32").GetDesktopWindow()
     os.dup2(2, 1)  # what is printed here must not get in between
     sys.stdout = sys.stderr
     actions: dict[str, Callable[..., Any]] = {each.__name__: each for each in (run, start, say, look, end, steps)}
