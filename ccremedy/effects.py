@@ -104,7 +104,7 @@ def _reaches(machine: Machine, change: Change, url: str) -> str:
     bundles = machine.bundles()
     if bundles and url.startswith("https:"):  # node does not ask the system's authorities, Claude Code does
         env.setdefault("NODE_EXTRA_CA_CERTS", bundles[0])
-    if machine.adapter.has_keychain:  # which is no file; since 22.15 node asks it where it is told to
+    if machine.adapter.has_trust_store:  # which is no file; since 22.15 node asks it where it is told to
         env.setdefault("NODE_USE_SYSTEM_CA", "1")
     node = machine.which("node")
     if url.startswith("https:") and node and not node.lower().endswith((".cmd", ".bat")):  # cmd hands on no lines

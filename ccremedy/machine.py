@@ -90,7 +90,7 @@ class Adapter:
     editor = "linux"  # what VS Code calls this platform in the names of its settings
     managed = "/etc/claude-code"  # where an administrator puts settings of Claude Code
     has_modes = True  # whether permission bits say who may read a file
-    has_keychain = False  # whether certificate authorities are kept where no file has them
+    has_trust_store = False  # whether certificate authorities are kept where no file has them
     has_bundles = True  # whether files hold those that the system trusts
     knows_starts = True  # whether `Running.start` is what Claude Code writes as `procStart`
     asks_to_end = True  # whether a process can be asked to end; otherwise it can only be killed

@@ -41,7 +41,7 @@ class Macos(_posix.Posix):
     name = "macos"
     editor = "osx"
     managed = "/Library/Application Support/ClaudeCode"
-    has_keychain = True
+    has_trust_store = True
     knows_starts = False
     new_path = ("/usr/bin", "/bin", "/usr/sbin", "/sbin")
     list_environment = _LIST_ENVIRONMENT

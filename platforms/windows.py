@@ -40,7 +40,7 @@ class Windows(Adapter):
     editor = "windows"
     managed = "/Program Files/ClaudeCode"
     has_modes = False
-    has_keychain = True
+    has_trust_store = True
     has_bundles = False
     asks_to_end = False
 
