@@ -175,19 +175,21 @@ def stop_all() -> None:
         system.kill_together(process)
 
 
+# Windows has no /proc, and psutil is not needed where this much tells who may be meant.
+
+
 def listing() -> Iterator[tuple[int, int, str]]:
-    """The number, the parent's number and the name of every process, as far as the system tells without /proc."""
-    return system.listing()
+    """The number, the parent's number and the name of every process; on Windows alone."""
+    if sys.platform == "win32":
+        return system.listing()
+    return iter(())
 
 
 def use(pid: int) -> tuple[float, float]:
-    """The seconds of a processor that it has used, and its age in seconds, as far as the system tells without /proc."""
-    return system.use(pid)
-
-
-def program(pid: int) -> str:
-    """The file that it runs, as far as the system tells without /proc; '' where it has ended, or is closed to us."""
-    return system.program(pid)
+    """The seconds of a processor that it has used, and its age in seconds; on Windows alone."""
+    if sys.platform == "win32":
+        return system.use(pid)
+    return 0.0, 0.0
 
 
 def started(pid: int) -> str:

@@ -15,11 +15,9 @@ from ccremedy.processes.posix import GROUP, hold_together, kill_together
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from ccremedy.processes import Held
 
-__all__ = ["GROUP", "facts", "hold", "hold_together", "kill_together", "listing", "parent", "program", "use"]
+__all__ = ["GROUP", "facts", "hold", "hold_together", "kill_together", "parent"]
 
 
 def hold(pid: int) -> Held:
@@ -72,19 +70,6 @@ def facts(pid: int) -> tuple[str, bool]:
 def parent(pid: int) -> int:
     fields = _stat(pid)
     return int(fields[1]) if len(fields) > 1 else 0
-
-
-def use(pid: int) -> tuple[float, float]:
-    return 0.0, 0.0
-
-
-def program(pid: int) -> str:
-    return ""
-
-
-def listing() -> Iterator[tuple[int, int, str]]:
-    """The adapter reads /proc."""
-    return iter(())
 
 
 def _stat(pid: int) -> list[str]:

@@ -15,12 +15,11 @@ from ccremedy.processes.posix import GROUP, hold_together, kill_together
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from types import ModuleType
 
     from ccremedy.processes import Held
 
-__all__ = ["GROUP", "facts", "hold", "hold_together", "kill_together", "listing", "parent", "program", "use"]
+__all__ = ["GROUP", "facts", "hold", "hold_together", "kill_together", "parent"]
 
 
 def hold(pid: int) -> Held:
@@ -81,19 +80,6 @@ def parent(pid: int) -> int:
         return int(psutil.Process(pid).ppid())
     except psutil.Error:
         return 0
-
-
-def use(pid: int) -> tuple[float, float]:
-    return 0.0, 0.0
-
-
-def program(pid: int) -> str:
-    return ""
-
-
-def listing() -> Iterator[tuple[int, int, str]]:
-    """The adapter asks psutil."""
-    return iter(())
 
 
 def _psutil() -> ModuleType:

@@ -36,7 +36,6 @@ _kernel.WaitForSingleObject.argtypes = [ctypes.c_void_p, ctypes.c_ulong]
 _kernel.GetProcessTimes.argtypes = [ctypes.c_void_p] * 5
 _kernel.CloseHandle.argtypes = [ctypes.c_void_p]
 _kernel.GetProcessId.argtypes = [ctypes.c_void_p]
-_kernel.QueryFullProcessImageNameW.argtypes = [ctypes.c_void_p, ctypes.c_ulong, *[ctypes.c_void_p] * 2]
 
 
 # ---- what belongs together
@@ -109,20 +108,6 @@ def facts(pid: int) -> tuple[str, bool]:
             return str(times[0]), user_of(handle) == me()
         except OSError:  # closed to us
             return str(times[0]), False
-    finally:
-        _kernel.CloseHandle(handle)
-
-
-def program(pid: int) -> str:
-    """The file that it runs; '' where it has ended, or is closed to us."""
-    handle = _kernel.OpenProcess(_LOOK, False, pid)
-    if not handle:
-        return ""
-    try:
-        size = ctypes.c_ulong(32768)
-        text = ctypes.create_unicode_buffer(size.value)
-        found = _kernel.QueryFullProcessImageNameW(handle, 0, text, ctypes.byref(size))
-        return text.value if found else ""
     finally:
         _kernel.CloseHandle(handle)
 
