@@ -282,6 +282,7 @@ def _rename_without_a_look() -> None:
     def careless(path: str, before: bytes | None, after: bytes | None, scratch: str, mode: int = 0o644) -> None:
         with open(scratch, "wb") as out:
             out.write(after or b"")
+        time.sleep(0.001)  # so that it is caught on a busy machine too
         os.rename(scratch, path)
 
     files.replace = careless

@@ -156,7 +156,6 @@ def test_a_session_of_claude_code_is_written_down_with_the_time_its_process_star
     assert place.exists()  # as after any other sudden end
 
 
-@pytest.mark.xfail(reason="needs a core that starts on Windows", strict=False)
 def test_ccremedy_starts_from_a_bare_clone(machine: Windows) -> None:
     assert machine.ccremedy("--version").out.startswith("ccremedy ")
     assert (machine.real(CLONE) / "ccremedy" / "__init__.py").exists()
