@@ -38,7 +38,9 @@ def main(arguments: list[str]) -> int:
     if not arguments and (code := check(lack)):
         return code
     # Two at a time, whole files: some of them make users, namespaces or 20,000 files.
-    code = subprocess.call([PYTHON, "-m", "pytest", "-q", "-ra", "-n", "2", "--dist", "loadfile", *arguments])
+    code = subprocess.call(
+        [PYTHON, "-m", "pytest", "-q", "-ra", "-n", "2", "--dist", "loadfile", "--no-loadscope-reorder", *arguments]
+    )
     print(lack, end="", file=sys.stderr)  # once more, where it is seen
     return code
 

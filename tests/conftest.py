@@ -239,6 +239,19 @@ def _only_on_unix(error: BaseException) -> str:
     return f"needs {name}, which Windows does not have" if wanted[2] or name in _OF_UNIX else ""
 
 
+# ---- in which order
+
+# The files that take minutes come first: begun last, they would keep one worker waiting for the other.
+_LONG = ("test_sweeps", "test_canary", "test_npm_under_wine", "test_windows_under_wine", "test_keys_for_real",
+         "test_quoting", "test_windows_for_real", "test_wsl_both_sides", "test_proxy_under_wine", "test_proxy_for_real",
+         "test_wsl_for_real", "test_windows_bad_input", "test_duplicates_for_real", "test_contract")  # fmt: skip
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    rank = {name: place for place, name in enumerate(_LONG)}
+    items.sort(key=lambda item: rank.get(item.path.stem, len(rank)))
+
+
 # ---- what is told at the end
 
 

@@ -282,7 +282,10 @@ def _rename_without_a_look() -> None:
     def careless(path: str, before: bytes | None, after: bytes | None, scratch: str, mode: int = 0o644) -> None:
         with open(scratch, "wb") as out:
             out.write(after or b"")
-        time.sleep(0.001)  # so that it is caught on a busy machine too
+        # As slow as it takes for somebody to write in between, for a while: or on a busy machine nobody would.
+        was, deadline = os.stat(path).st_mtime_ns, time.monotonic() + 0.02
+        while os.stat(path).st_mtime_ns == was and time.monotonic() < deadline:
+            time.sleep(0.0005)
         os.rename(scratch, path)
 
     files.replace = careless
