@@ -61,7 +61,8 @@ def changes(calls: list[str]) -> list[str]:
 
 def started(calls: list[str]) -> list[str]:
     """The programs that were started, beside Python itself."""
-    return [call for call in calls if call.startswith("execve") and call.endswith("= 0")][1:]
+    # strace parts a call in two where another thread's or process' comes in between.
+    return [call for call in calls if re.match(r"execve|<\.\.\. execve resumed>", call) and call.endswith("= 0")][1:]
 
 
 HERE = ("linux", "wsl")  # a case of another platform is none of a machine that the command could see
