@@ -161,7 +161,10 @@ class Windows(Adapter):
         return _processes.details(pid)
 
     def is_desktop_app(self, path: str) -> bool:
-        """From the Store, or from its own installer; not the Claude Code that it brings along for itself."""
+        """From the Store, or from its own installer; not the Claude Code that it brings along for itself.
+
+        The last of these folders is a guess, which can only leave a program alone.
+        """
         plain = path.replace("\\", "/").lower()
         return any(mark in plain for mark in ("/windowsapps/claude_", "/anthropicclaude/", "/programs/claude/"))
 

@@ -1,6 +1,7 @@
 """Tell Claude Code on Windows where Git's bash is; versions before 2.1.120 do not start without one.
 
-By itself it looks beside the git that is on PATH and in Program Files. `git-bash.exe` opens a window and is no shell.
+By itself it is believed to look beside the git that is on PATH and in Program Files: no source says so, and nobody here
+has run an old version on a Windows without Git. `git-bash.exe` opens a window and is no shell.
 """
 
 from __future__ import annotations
