@@ -61,8 +61,31 @@ def meanwhile(acts: Mapping[int | str, Act], dead: int = 0) -> Iterator[dict[int
             raise Dead
         return real(*arguments, **options)
 
-    with sweep.seam(around):
+    with sweep.seam(around), impatience():
         yield left
+
+
+class Clock:
+    """On which a second is over after two looks."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += max(seconds, 0.5)
+
+
+@contextlib.contextmanager
+def impatience() -> Iterator[None]:
+    real = vars(files)["time"]
+    vars(files)["time"] = Clock()
+    try:
+        yield
+    finally:
+        vars(files)["time"] = real
 
 
 def by_rename(path: Path, data: bytes) -> None:
@@ -225,6 +248,61 @@ def test_a_link_that_has_taken_the_place_of_the_file_stays(tmp_path: Path) -> No
         files.replace(str(path), BEFORE, OURS, str(tmp_path / ".scratch"))
     assert path.is_symlink()
     assert everything(tmp_path) == {"dotfile": BEFORE, "file": BEFORE}
+
+
+def test_what_they_opened_before_our_swap_and_write_after_it_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(BEFORE)
+    theirs = FileIO(path, "r+")
+
+    def go_on(seconds: float) -> None:
+        if not theirs.closed:
+            theirs.truncate()
+            theirs.write(THEIRS)
+            theirs.close()
+            in_place(path, THEIRS + b"  ")  # a newer one, into the file that is ours
+
+    monkeypatch.setattr(time, "sleep", go_on)
+    with pytest.raises(Drift, match="written by another program"):
+        files.replace(str(path), BEFORE, OURS, str(tmp_path / ".scratch"))
+    assert everything(tmp_path) == {"file": THEIRS + b"  "}
+
+
+def test_a_file_that_they_hold_open_is_left_to_them(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(BEFORE)
+    with open(path, "ab") as theirs:
+        with impatience(), pytest.raises(Drift, match="written by another program"):
+            files.replace(str(path), BEFORE, OURS, str(tmp_path / ".scratch"))
+        theirs.write(b" ")
+    assert everything(tmp_path) == {"file": BEFORE + b" "}
+
+
+OPENS = """
+import os, sys
+while True:
+    os.close(os.open(sys.argv[1], os.O_WRONLY))
+"""
+LOOKS = """
+import sys
+from ccremedy import files
+assert {files.system.has_writer(sys.argv[1]) for _ in range(20_000)} == {True, False}
+"""
+
+
+def test_the_look_whether_they_write_kills_nobody(tmp_path: Path) -> None:
+    """Who opens the file in the instant of our look makes the kernel send us a signal."""
+    path = tmp_path / "file"
+    path.write_bytes(BEFORE)
+    opener = subprocess.Popen([sys.executable, "-c", OPENS, str(path)])
+    try:
+        looker = subprocess.run([sys.executable, "-c", LOOKS, str(path)])
+    finally:
+        opener.kill()
+        opener.wait()
+    assert looker.returncode == 0
 
 
 def test_a_file_that_disappears_meanwhile_is_drift_and_stays_away(tmp_path: Path) -> None:
@@ -468,11 +546,15 @@ def test_a_success_leaves_no_lock(bench: Bench) -> None:
 
 
 def test_a_file_that_another_program_is_just_filling_is_waited_for(bench: Bench) -> None:
-    with open(bench.file, "wb") as theirs:
-        filling = threading.Timer(0.2, os.write, (theirs.fileno(), THEIRS))
-        filling.start()
-        outcomes, _ = bench.apply()
-        filling.join()
+    def fill() -> None:
+        theirs.write(THEIRS)
+        theirs.close()
+
+    theirs = FileIO(bench.file, "w")
+    filling = threading.Timer(0.2, fill)
+    filling.start()
+    outcomes, _ = bench.apply()
+    filling.join()
     assert outcomes == ["done"]
     assert json.loads(bench.file.read_bytes()) == {"log": [1, 2], "x": True}
 

@@ -14,6 +14,7 @@ import os
 import random
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,8 @@ import pytest
 
 if sys.platform != "win32":
     pytest.skip("needs Windows (or Wine: test_windows_under_wine.py)", allow_module_level=True)
+
+import msvcrt
 
 from ccremedy import files
 from ccremedy.errors import Drift, Problem
@@ -84,6 +87,26 @@ def test_whoever_reads_meanwhile_as_windows_programs_should_stops_nobody(file: P
     finally:
         os.close(handle)
     assert everything(file.parent) == {"file": OURS}
+
+
+def test_what_node_opened_before_our_swap_and_writes_after_it_is_kept(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It shares its files in every way."""
+    handle = windows._open(str(file), windows._WRITE, 0)
+    assert files.system.has_writer(str(file))
+    theirs = msvcrt.open_osfhandle(handle, os.O_WRONLY)
+
+    def go_on(seconds: float) -> None:
+        os.write(theirs, THEIRS)
+        os.close(theirs)
+        monkeypatch.undo()
+
+    monkeypatch.setattr(time, "sleep", go_on)
+    with pytest.raises(Drift, match="written by another program"):
+        replace(file)
+    assert everything(file.parent) == {"file": THEIRS}
+    assert files.system.has_writer(str(file)) is False
 
 
 def test_a_file_that_another_program_keeps_to_itself_is_refused_with_the_reason(

@@ -21,6 +21,7 @@ import errno
 import os
 import stat
 import sys
+import time
 
 from ccremedy.errors import LOCKED, UNSUPPORTED, Drift, Problem, Unreadable
 
@@ -333,13 +334,28 @@ def replace(path: str, before: bytes | None, after: bytes | None, scratch: str, 
 
 def _look_at_what_came_out(path: str, before: bytes, after: bytes, scratch: str, model: os.stat_result | None) -> None:
     """Let go only of what we had read; what another program wrote at this moment goes back, as often as it does."""
-    expected, put = before, after
-    while (out := read(scratch, _LARGEST)) != expected or not _same_kind(scratch, model):
+    expected, put, patience = before, after, iter((1.0, 0.5, 0.25))
+    while (out := _at_rest(scratch, next(patience, 0.0))) != expected or not _same_kind(scratch, model):
         expected, put, model = put, out or b"", None
         swap_back(path, scratch)  # until what comes out is what we have put there
     discard(scratch)
     if put != after:
         raise Drift("was written by another program at this very moment, which keeps its version", where=path)
+
+
+def _at_rest(path: str, patience: float) -> bytes | None:
+    """What is in the file when nobody writes to it any more; None where somebody still might after `patience` seconds.
+
+    Who writes in place may have opened it before we swapped, and half of an update would pass for an older one.
+    """
+    began, data = time.monotonic(), None
+    while True:
+        written, was, data = system.has_writer(path), data, read(path, _LARGEST)
+        if not patience or written is False or (written is None and was == data):
+            return data
+        if time.monotonic() - began > patience:
+            return None
+        time.sleep(0.01)
 
 
 def _same_kind(path: str, model: os.stat_result | None) -> bool:
@@ -352,7 +368,7 @@ def _same_kind(path: str, model: os.stat_result | None) -> bool:
 def _remove(path: str, target: str, before: bytes, scratch: str) -> None:
     """Take away a file with nothing in it but what we wrote: aside first, and then a look at what that is."""
     _rename_to_free(target, scratch)
-    if read(scratch, _LARGEST) == before:
+    if _at_rest(scratch, 1.0) == before:
         discard(scratch)
         return
     try:

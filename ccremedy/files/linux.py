@@ -36,6 +36,26 @@ class Linux(Posix):
         """Rename, and FileExistsError rather than overwrite. False where the file system cannot."""
         return renameat2(source, destination, _NO_REPLACE)
 
+    def has_writer(self, path: str) -> bool | None:
+        """A lease for reading is granted where nobody has the file open for writing."""
+        import fcntl
+        from signal import SIGURG
+
+        try:
+            handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | self.AS_IT_IS)
+        except OSError:
+            return None
+        try:
+            fcntl.fcntl(handle, fcntl.F_SETSIG, SIGURG)  # what we get where it is opened just now; SIGIO would end us
+            fcntl.fcntl(handle, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return None
+        finally:
+            os.close(handle)
+        return False
+
     def copy_metadata(self, target: str, model: os.stat_result, handle: int) -> None:
         """Owner, group, mode, extended attributes and inode flags of `target`."""
         self.copy_owner_and_mode(model, handle)

@@ -89,6 +89,10 @@ class Posix:
             os.fchown(handle, model.st_uid, model.st_gid)
         os.fchmod(handle, stat.S_IMODE(model.st_mode))
 
+    def has_writer(self, path: str) -> bool | None:
+        """Whether somebody has the file open for writing; None where the system does not tell."""
+        return None
+
     def renamed_at(self, path: str, found: os.stat_result) -> int:
         """When it was last given another name, or written; nanoseconds."""
         return found.st_ctime_ns

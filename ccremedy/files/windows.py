@@ -39,7 +39,7 @@ _NOT_REMOVED, _NOT_MOVED, _HALF_MOVED = 1175, 1176, 1177  # ERROR_UNABLE_TO_…,
 _UNKNOWN_CALL = (1, 50, 120)  # what a file system or server says that has no such call
 _WAITS = (0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.125, 0.25, 0.25, 0.25)  # seconds
 _READ, _WRITE, _DELETE, _ADD_FILE, _ADD_FOLDER = 0x80000000, 0x40000000, 0x10000, 0x2, 0x4  # winnt.h
-_SHARE_ALL, _OPEN_EXISTING, _ALSO_FOLDERS, _NOT_THROUGH_LINKS = 7, 3, 0x02000000, 0x00200000
+_SHARE_ALL, _SHARE_WRITE, _OPEN_EXISTING, _ALSO_FOLDERS, _NOT_THROUGH_LINKS = 7, 2, 3, 0x02000000, 0x00200000
 _WRITE_THROUGH = 8  # winbase.h: MOVEFILE_WRITE_THROUGH
 _READ_ONLY, _HIDDEN, _OFFLINE, _IN_THE_CLOUD = 0x1, 0x2, 0x1000, 0x400000  # winnt.h: FILE_ATTRIBUTE_…
 _KEPT, _NORMAL = 0x2 | 0x4 | 0x20 | 0x2000, 0x80  # hidden, system, archive, not indexed
@@ -160,6 +160,14 @@ class Windows:
     def sync_folder(self, folder: str) -> None:
         """See above."""
 
+    def has_writer(self, path: str) -> bool | None:
+        """Whether somebody has the file open for writing: then it cannot be opened so that nobody may."""
+        try:
+            _kernel.CloseHandle(_open(path, _READ, 0, _SHARE_ALL & ~_SHARE_WRITE))
+        except OSError as error:
+            return True if error.winerror == 32 else None
+        return False
+
     def renamed_at(self, path: str, found: os.stat_result) -> int:
         """When it was last given another name, or written; nanoseconds."""
         handle = _patiently(_open, path, 0x80, _ALSO_FOLDERS | _NOT_THROUGH_LINKS)  # FILE_READ_ATTRIBUTES
@@ -277,8 +285,8 @@ def _error(path: str) -> OSError:
     return OSError(None, ctypes.FormatError(code), path, code)
 
 
-def _open(path: str, access: int, flags: int) -> int:
-    handle = _kernel.CreateFileW(_long(path), access, _SHARE_ALL, None, _OPEN_EXISTING, flags, None)
+def _open(path: str, access: int, flags: int, share: int = _SHARE_ALL) -> int:
+    handle = _kernel.CreateFileW(_long(path), access, share, None, _OPEN_EXISTING, flags, None)
     if handle in (None, ctypes.c_void_p(-1).value):
         raise _error(path)
     return int(handle)
