@@ -14,6 +14,7 @@ import functools
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import traceback
@@ -34,6 +35,11 @@ _WATCHED = (
     ".config/fish/config.fish", ".local/state/ccremedy", "AppData/Local/ccremedy", "AppData/Roaming/npm",
 )  # fmt: skip
 _WINDOWS = os.name == "nt"
+
+# Who starts the suite in the background or with nohup ignores these, and whatever the tests start would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+if sys.platform != "win32":
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def _sentinel() -> dict[str, object]:
