@@ -3,7 +3,7 @@
 Start-up files, by what the manuals say and by what was seen with the real shells (docs/architecture.md):
 
     bash   login: the first of .bash_profile, .bash_login, .profile    interactive: .bashrc    plain `bash -c`: none
-    sh     login: .profile
+    sh     login: .profile    (whose other starts have the PATH of that)
     zsh    login: .zprofile    interactive: .zshrc    (both in $ZDOTDIR)    plain `zsh -c`: .zshenv, left alone
     fish   always: config.fish
 
@@ -49,6 +49,8 @@ def profiles(machine: Machine) -> list[Profile]:
         found.append(Profile("bash", "interactive", machine.path(".bashrc")))
         if login != ".profile" and ".profile" in present and "sh" in machine.shells:
             found.append(Profile("sh", "login", machine.path(".profile")))  # hidden from bash, read by desktops
+    elif "sh" in machine.shells:  # as on Alpine
+        found.append(Profile("sh", "login", machine.path(".profile")))
     if "zsh" in machine.shells:
         folder = _zsh_folder(machine)
         found.append(Profile("zsh", "login", os.path.join(folder, ".zprofile")))

@@ -255,12 +255,13 @@ def _fish() -> Iterator[Animal]:
 
 
 def _dash() -> Iterator[Animal]:
-    """dash has .profile alone, and only where bash, which owns the choice of files, has a file before it."""
+    """dash has .profile alone, and where there is bash, which owns the choice of files, only if that has one before."""
 
     def one(name: str, content: object, **more: object) -> Animal:
         files: Files = {"~/.bash_profile": "export OTHER=1\n", "~/.profile": content}
         return Animal(name, files, shells=("bash", "sh"), **more)  # type: ignore[arg-type]
 
+    yield Animal("there is no other shell, as on Alpine", {"~/.profile": "export A=1\n"}, shells=("sh",))
     yield one("the file is empty", "")
     yield one("no final newline", "export A=1")
     yield one("Windows line ends", "# mine\r\nexport A=1\r\n")
