@@ -43,7 +43,7 @@ class Profile:
 def profiles(machine: Machine) -> list[Profile]:
     found: list[Profile] = []
     if "bash" in machine.shells:
-        present = [name for name in _BASH_LOGIN if files.status(machine.path(name), follow=False)]
+        present = [name for name in _BASH_LOGIN if files.status(machine.path(name))]  # a link to nothing hides none
         login = present[0] if present else ".profile"
         found.append(Profile("bash", "login", machine.path(login)))
         found.append(Profile("bash", "interactive", machine.path(".bashrc")))

@@ -65,6 +65,7 @@ def _bash() -> Iterator[Animal]:
     nvm = 'nvm() { unset -f nvm; . "$HOME/.nvm/nvm.sh"; nvm "$@"; }\nnode() { nvm use default; node "$@"; }\n'
     yield both("files are empty", "")
     yield Animal("there are no files", {})
+    yield Animal(".bash_profile is a link to nothing", {"~/.bash_profile": {"link": "gone"}, "~/.profile": "A=1\n"})
     yield both("no final newline", "export A=1")
     yield both("Windows line ends", "# mine\r\nexport A=1\r\n")
     yield both("a byte order mark", "\ufeff# mine\nexport A=1\n")
