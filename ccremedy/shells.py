@@ -66,16 +66,31 @@ def bash_files(machine: Machine) -> list[str]:
 
 
 def _zsh_folder(machine: Machine) -> str:
-    """ZDOTDIR, from the environment or as ~/.zshenv sets it."""
+    """ZDOTDIR, from the environment or as the system's zshenv or ~/.zshenv sets it."""
     folder = machine.env.get("ZDOTDIR", "")
     if not folder:
-        text = (files.read(machine.path(".zshenv")) or b"").decode("utf-8", "surrogateescape")
-        settings = re.findall(r"^\s*(?:export\s+|typeset\s+-gx\s+)?ZDOTDIR=[\"']?([^\"'\n;#]+)", text, re.M)
-        folder = settings[-1].strip() if settings else ""
+        paths = (machine.system("/etc/zsh/zshenv"), machine.system("/etc/zshenv"), machine.path(".zshenv"))
+        settings = [found for path in paths for found in _ZDOTDIR.findall(_readable(path))]
+        folder = re.sub("[\"']", "", settings[-1]) if settings else ""
+        folder = re.sub(r"^\$\{ZDOTDIR:?[-=](.*?)\}?$", r"\1", folder)  # ${ZDOTDIR:-…}
         for spelling in ("${HOME}", "$HOME", "~"):
             folder = folder.replace(spelling, machine.home)
         folder = re.sub(r"\$\{XDG_CONFIG_HOME(:-[^}]*)?\}|\$XDG_CONFIG_HOME", _config_folder(machine), folder)
     return os.path.normpath(folder) if os.path.isabs(folder) and "$" not in folder else machine.home
+
+
+_ZDOTDIR = re.compile(
+    r"""^\s*(?:export\s+|typeset\s+-gx\s+|:\s+"?\$\{)?ZDOTDIR:?=((?:"[^"\n]*"|'[^'\n]*'|\$\{[^}\n]*\}|[^"'\s;#}])+)""",
+    re.M,
+)
+
+
+def _readable(path: str) -> str:
+    """What zsh would read here: nothing where the file is closed to the user, or is none."""
+    try:
+        return (files.read(path) or b"").decode("utf-8", "surrogateescape")
+    except Problem:
+        return ""
 
 
 def _config_folder(machine: Machine) -> str:

@@ -188,6 +188,13 @@ def _zsh() -> Iterator[Animal]:
     yield both("a mode of its own", {"text": "export A=1\n", "mode": "640"})
     yield Animal("ZDOTDIR is set in .zshenv", {"~/.zshenv": "export ZDOTDIR=$HOME/.zsh\n", "~/.zsh/.zshrc": "A=1\n"})
     yield Animal("ZDOTDIR with a default", {"~/.zshenv": 'ZDOTDIR="${XDG_CONFIG_HOME:-$HOME/.config}/zsh"\n'})
+    for name, line in (
+        ("ZDOTDIR with its quotes in the middle", 'ZDOTDIR="$HOME"/.config/zsh'),
+        ("ZDOTDIR is only set where it is not", ': "${ZDOTDIR:=${XDG_CONFIG_HOME:-$HOME/.config}/zsh}"'),
+        ("ZDOTDIR keeps what it is, if it is set", "export ZDOTDIR=${ZDOTDIR:-~/.config/zsh} # mine"),
+    ):
+        yield Animal(name, {"~/.zshenv": f"{line}\n"})
+    yield Animal("a directory stands where .zshenv would", {"~/.zshenv/x": ""})
     yield Animal(
         "ZDOTDIR comes from the environment",
         {"~/.z/.zshrc": "export A=1\n", "~/.zshrc": "export B=1\n"},
