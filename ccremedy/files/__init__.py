@@ -334,13 +334,20 @@ def replace(path: str, before: bytes | None, after: bytes | None, scratch: str, 
 
 def _look_at_what_came_out(path: str, before: bytes, after: bytes, scratch: str, model: os.stat_result | None) -> None:
     """Let go only of what we had read; what another program wrote at this moment goes back, as often as it does."""
-    expected, put, patience = before, after, iter((1.0, 0.5, 0.25))
+    expected, put, held, patience = before, after, False, iter((1.0, 0.5, 0.25))
     while (out := _at_rest(scratch, next(patience, 0.0))) != expected or not _same_kind(scratch, model):
-        expected, put, model = put, out or b"", None
+        expected, put, held, model = put, out or b"", held or out is None, None
         swap_back(path, scratch)  # until what comes out is what we have put there
     discard(scratch)
     if put != after:
-        raise Drift("was written by another program at this very moment, which keeps its version", where=path)
+        raise _taken(path, "was written by another program at this very moment, which keeps its version", held)
+
+
+def _taken(path: str, what: str, held: bool) -> Drift:
+    """Why another program's version stays; `held`: it had the file open for writing all the time."""
+    if not held:
+        return Drift(what, where=path)
+    return Drift("is held open for writing by another program", where=path, todo="Close it there, then try again")
 
 
 def _at_rest(path: str, patience: float) -> bytes | None:
@@ -368,14 +375,15 @@ def _same_kind(path: str, model: os.stat_result | None) -> bool:
 def _remove(path: str, target: str, before: bytes, scratch: str) -> None:
     """Take away a file with nothing in it but what we wrote: aside first, and then a look at what that is."""
     _rename_to_free(target, scratch)
-    if _at_rest(scratch, 1.0) == before:
+    out = _at_rest(scratch, 1.0)
+    if out == before:
         discard(scratch)
         return
     try:
         move(scratch, target)
     except FileExistsError:  # by a newer one, already
         discard(scratch)
-    raise Drift("changed while we were working", where=path)
+    raise _taken(path, "changed while we were working", out is None)
 
 
 def swap_back(path: str, scratch: str) -> None:
