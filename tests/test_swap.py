@@ -282,6 +282,16 @@ def test_a_file_that_they_hold_open_is_left_to_them(tmp_path: Path) -> None:
     assert everything(tmp_path) == {"file": BEFORE + b" "}
 
 
+def test_a_lease_that_a_server_never_grants_tells_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """NFS 4 refuses with the same error as where somebody writes; what we have made could not be removed there."""
+    path = tmp_path / "file"
+    path.write_bytes(OURS)
+    monkeypatch.setattr(linux, "kind_of_system", lambda handle: 0x6969)
+    with open(path, "ab"):  # stands for the promise that is missing
+        files.replace(str(path), OURS, None, str(tmp_path / ".scratch"))
+    assert everything(tmp_path) == {}
+
+
 OPENS = """
 import os, sys
 while True:

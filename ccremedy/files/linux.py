@@ -15,6 +15,7 @@ from ccremedy.files.posix import Posix
 _NO_REPLACE, _EXCHANGE = 1, 2  # linux/fs.h: RENAME_NOREPLACE, RENAME_EXCHANGE
 _FIXED = 0x10 | 0x20  # linux/fs.h: FS_IMMUTABLE_FL, FS_APPEND_FL
 _COPIED = 0x4 | 0x8 | 0x40 | 0x80 | 0x800000  # compr, sync, nodump, noatime, nocow: a user may set these
+_SERVED = (0x6969, 0xFF534D42, 0xFE534D42)  # linux/magic.h: NFS_, CIFS_, SMB2_SUPER_MAGIC
 _GET_FLAGS, _SET_FLAGS = 0x80086601, 0x40086602  # linux/fs.h: FS_IOC_GETFLAGS, FS_IOC_SETFLAGS
 
 
@@ -49,7 +50,8 @@ class Linux(Posix):
             fcntl.fcntl(handle, fcntl.F_SETSIG, SIGURG)  # what we get where it is opened just now; SIGIO would end us
             fcntl.fcntl(handle, fcntl.F_SETLEASE, fcntl.F_RDLCK)
         except BlockingIOError:
-            return True
+            # Also the answer for a file on a server that has promised nothing (nfs4_setlease, cifs_setlease).
+            return None if kind_of_system(handle) in _SERVED else True
         except OSError:
             return None
         finally:
@@ -67,6 +69,15 @@ class Linux(Posix):
             if present.get(name) != value:
                 os.setxattr(handle, name, value)
         _copy_flags(target, handle)
+
+
+def kind_of_system(handle: int) -> int:
+    """The number by which Linux knows the kind of file system that the open file is in."""
+    import ctypes
+
+    about = (ctypes.c_long * 64)()  # struct statfs, which begins with it
+    ctypes.CDLL(None).fstatfs(handle, about)
+    return int(about[0]) & 0xFFFFFFFF
 
 
 def renameat2(source: str, destination: str, flag: int) -> bool:
