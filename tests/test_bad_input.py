@@ -415,6 +415,19 @@ def test_an_environment_with(env: dict[str, str | None], cli: CommandLine) -> No
     assert snapshot(str(cli.home)) == before
 
 
+@pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="needs paths in the terminal's encoding")
+def test_a_home_whose_name_the_terminal_spells_in_another_way(cli: CommandLine) -> None:
+    """Its start-up files would get a name that is not there; as those of a terminal in ISO-8859-1 did."""
+    cli.home = cli.home / "Jürgen"
+    cli.home.mkdir()
+    plain = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+    answer = cli("apply", "--all", "--yes", env=plain)
+    is_clean(answer)
+    assert (answer.code, "PYTHONUTF8=1" in answer.err) == (6, True), answer
+    assert snapshot(str(cli.home)) == {}
+    assert cli("diagnose", env=plain | {"PYTHONUTF8": "1"}).code in (0, 1)
+
+
 @pytest.mark.parametrize("where", [">&-", "2>&-", "<&-", ">&- 2>&-", ">/dev/full", ">/dev/full 2>/dev/full"])
 @pytest.mark.parametrize("line", ["diagnose", "diagnose --json", "apply npm-prefix --yes", "nonsense", "--help"])
 def test_output_that_goes_nowhere(where: str, line: str, cli: CommandLine) -> None:

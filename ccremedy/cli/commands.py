@@ -242,7 +242,11 @@ def this_machine(options: argparse.Namespace) -> Machine:
     for name in options.switches:
         if getattr(options, name) == "-":
             setattr(options, name, asked(options, f"--{name}:"))
-    return registry.this_machine({name: getattr(options, name) or False for name in options.switches})
+    machine = registry.this_machine({name: getattr(options, name) or False for name in options.switches})
+    if not machine.home.isascii() and sys.getfilesystemencoding() != "utf-8":  # files would get another name of it
+        what = "has letters in its name that this terminal's encoding takes for others"
+        raise Problem(what, where=machine.home, todo="Set PYTHONUTF8=1, then try again", code=errors.UNSUPPORTED)
+    return machine
 
 
 def asked(options: argparse.Namespace, question: str) -> str:
