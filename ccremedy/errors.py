@@ -43,8 +43,8 @@ class Drift(Problem):
 class Unreadable(Problem):
     """The operating system would not let us read it. `errno` tells a passing fault from a file that is closed to us."""
 
-    def __init__(self, error: OSError, *, where: str) -> None:
-        super().__init__(f"cannot be read: {explain(error)}", where=where, code=UNSUPPORTED)
+    def __init__(self, error: OSError, *, where: str, todo: str = "") -> None:
+        super().__init__(f"cannot be read: {explain(error)}", where=where, todo=todo, code=UNSUPPORTED)
         self.errno = error.errno
 
 

@@ -285,6 +285,8 @@ def _replay(run: Run, record: dict[str, Any]) -> None:
 
 def _unwritable(folder: str, error: OSError) -> Problem:
     todo = "Nothing was changed, because nothing is changed without a journal"
+    if command := files.give_back(folder):
+        todo = f"{todo}. {command}"
     return Problem(f"cannot be written: {explain(error)}", where=folder, todo=todo, code=UNSUPPORTED)
 
 

@@ -336,6 +336,18 @@ def test_an_ordinary_user_is_mended(stranger: CommandLine) -> None:
     assert snapshot(str(stranger.home)) == before
 
 
+@pytest.mark.parametrize("mode", [0o755, 0o700], ids=["that can be read", "that cannot be read"])
+def test_a_folder_that_an_installer_run_by_sudo_has_taken(mode: int, stranger: CommandLine) -> None:
+    """The command that gives it back is said."""
+    local = stranger.home / ".local"
+    local.mkdir(mode)
+    answer = stranger("apply", "npm-prefix", "--yes", env={"XDG_STATE_HOME": str(local / "state")})
+    is_clean(answer)
+    assert answer.code == 6, answer
+    assert f"{local} belongs to root. Run: sudo chown -R {STRANGER} {local}." in answer.err
+    assert snapshot(str(stranger.home)).keys() == {".local"}
+
+
 def test_a_home_that_cannot_be_written(stranger: CommandLine) -> None:
     stranger.home.chmod(0o555)
     for line in (("apply", "npm-prefix", "--dry-run"), ("apply", "npm-prefix", "--yes")):

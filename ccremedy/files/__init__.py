@@ -60,7 +60,7 @@ def read(path: str, limit: int = LIMIT) -> bytes | None:
     except OSError as error:
         if error.errno == errno.ENXIO:
             raise Problem("is a device, socket or pipe, not a file", where=path, code=UNSUPPORTED) from None
-        raise Unreadable(error, where=path) from None
+        raise _unreadable(error, path) from None
     try:
         found = os.fstat(handle)
         if not stat.S_ISREG(found.st_mode):
@@ -74,7 +74,7 @@ def read(path: str, limit: int = LIMIT) -> bytes | None:
             parts.append(part)
         return b"".join(parts)
     except OSError as error:
-        raise Unreadable(error, where=path) from None
+        raise _unreadable(error, path) from None
     finally:
         _close(handle)
 
@@ -86,13 +86,13 @@ def read_start(path: str, size: int) -> bytes:
     except OSError as error:
         if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENXIO):
             return b""
-        raise Unreadable(error, where=path) from None
+        raise _unreadable(error, path) from None
     try:
         return os.read(handle, size) if stat.S_ISREG(os.fstat(handle).st_mode) else b""
     except OSError as error:
         if error.errno in (errno.ESRCH, errno.EINVAL, errno.EACCES):  # a process in /proc that has just ended
             return b""
-        raise Unreadable(error, where=path) from None
+        raise _unreadable(error, path) from None
     finally:
         _close(handle)
 
@@ -104,7 +104,7 @@ def names(path: str) -> list[str]:
     except (FileNotFoundError, NotADirectoryError):
         return []
     except OSError as error:
-        raise Unreadable(error, where=path) from None
+        raise _unreadable(error, path) from None
 
 
 def tree(folder: str, inside: str = "") -> list[str]:
@@ -125,7 +125,16 @@ def status(path: str, follow: bool = True) -> os.stat_result | None:
     except OSError as error:
         if error.errno in (errno.ELOOP, system.NO_NAME):
             return None
-        raise Unreadable(error, where=path) from None
+        raise _unreadable(error, path) from None
+
+
+def _unreadable(error: OSError, path: str) -> Unreadable:
+    return Unreadable(error, where=path, todo=give_back(path) if error.errno == errno.EACCES else "")
+
+
+def give_back(path: str) -> str:
+    """What to do where the way to `path` leaves what is ours: installers that sudo ran take folders; '' otherwise."""
+    return system.give_back(path)
 
 
 def can_write(path: str) -> bool:
@@ -147,7 +156,7 @@ def resolve(path: str) -> str:
         try:
             path = os.path.join(os.path.dirname(path), system.without_prefix(os.readlink(path)))
         except OSError as error:
-            raise Unreadable(error, where=path) from None
+            raise _unreadable(error, path) from None
     raise Problem("is a link that leads back to itself", where=path, code=UNSUPPORTED)
 
 

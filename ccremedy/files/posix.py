@@ -38,6 +38,23 @@ class Posix:
     def belongs_to_us(self, path: str) -> bool:
         return os.stat(path).st_uid == os.geteuid()
 
+    def give_back(self, path: str) -> str:
+        """The command that gives us back what another user owns below a directory of ours, on the way to `path`."""
+        within, ours = "/", False
+        for name in path.split("/"):
+            within = os.path.join(within, name)
+            try:
+                owner = os.lstat(within).st_uid
+            except OSError:
+                return ""
+            if ours and owner != os.geteuid():
+                from shlex import quote
+
+                us = _owner(os.geteuid()).removeprefix("user ")  # a number is as good
+                return f"{within} belongs to {_owner(owner)}. Run: sudo chown -R {us} {quote(within)}"
+            ours = ours or owner == os.geteuid()
+        return ""
+
     def indiscretion(self, folder: str, found: os.stat_result) -> tuple[str, str]:
         """Why this directory is not its owner's alone, and what to do about it; '' where it is."""
         if found.st_uid != os.geteuid():

@@ -111,6 +111,9 @@ class Windows:
             return owner == me()
         return not os.path.isdir(str(_long(path))) or self.can_write(path)
 
+    def give_back(self, path: str) -> str:
+        return ""
+
     def indiscretion(self, folder: str, found: os.stat_result) -> tuple[str, str]:
         """Why this directory is not its owner's alone, and what to do about it; '' where it is."""
         if not self.belongs_to_us(folder):
