@@ -210,12 +210,30 @@ def _fault(machine: Machine, path: str, target: str, method: str) -> str:
                  if any(start.startswith(bytes.fromhex(mark)) for mark in marks)), "")  # fmt: skip
     if kind and kind != _SYSTEMS[machine.adapter.name]:
         return f"{lead}is a program for {kind}"
+    if kind == "Linux" and (loader := _loader(start)) and files.status(machine.system(loader)) is None:
+        return f"{lead}is for another processor or C library: it is started by {loader}, which is not here"
     if _data()["placeholder"].encode() in start:
         return f"{lead}only says that npm did not fetch the program itself"
     if kind and found.st_size < _data()["smallest"]:
         return f"{lead}is cut short: {found.st_size} bytes"
     if not kind and method in ("native", "WinGet") and start and not start.startswith(b"#!"):
         return f"{lead}is no program"
+    return ""
+
+
+def _loader(start: bytes) -> str:
+    """The program by which Linux starts this one; '' for none, or where its name stands further in (`man 5 elf`)."""
+
+    def number(place: int, size: int) -> int:
+        return int.from_bytes(start[place : place + size], "big" if start[5:6] == b"\2" else "little")
+
+    wide = start[4:5] == b"\2"
+    heads, place, length = ((32, 8), (8, 8), (32, 8)) if wide else ((28, 4), (4, 4), (16, 4))
+    first, size, count = number(*heads), number(54 if wide else 42, 2), number(56 if wide else 44, 2)
+    for head in range(first, min(first + size * count, len(start)), size or 1):
+        if number(head, 4) == 3:  # PT_INTERP
+            begin, much = number(head + place[0], place[1]), number(head + length[0], length[1])
+            return start[begin : begin + much].partition(b"\0")[0].decode("utf-8", "replace")
     return ""
 
 

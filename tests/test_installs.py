@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import struct
 import sys
 from importlib import import_module
 from pathlib import Path
@@ -17,6 +18,7 @@ installs = import_module("ccremedy.remedies._installs")
 wsl = import_module("ccremedy.remedies._wsl")
 
 ELF, MACH_O, MZ = (bytes.fromhex(mark).ljust(5000, b"\0") for mark in ("7f454c46", "cffaedfe", "4d5a"))
+ARM = "/lib/ld-linux-aarch64.so.1"
 needs_modes = pytest.mark.skipif(sys.platform == "win32", reason="needs permission bits")
 
 
@@ -48,7 +50,24 @@ def put(root: Path, path: str, content: bytes | str | None, mode: int = 0o755) -
     return str(place)
 
 
+def started_by(loader: str, bits: int) -> bytes:
+    """A program for Linux, the second of whose parts names what starts it (`man 5 elf`)."""
+    made = bytearray(ELF)
+    made[4:6] = bits // 32, 1
+    if bits == 64:
+        struct.pack_into("<Q", made, 32, 64)
+        struct.pack_into("<HH", made, 54, 56, 2)
+        struct.pack_into("<I4xQ16xQ", made, 64 + 56, 3, 512, len(loader) + 1)
+    else:
+        struct.pack_into("<I", made, 28, 52)
+        struct.pack_into("<HH", made, 42, 32, 2)
+        struct.pack_into("<II8xI", made, 52 + 32, 3, 512, len(loader) + 1)
+    made[512 : 512 + len(loader)] = loader.encode()
+    return bytes(made)
+
+
 VERSION = "home/.local/share/claude/versions/2.1.330"
+NO_LOADER = f"is for another processor or C library: it is started by {ARM}, which is not here"
 STUB = "echo claude native binary not installed\n"
 PACKAGE = "home/.npm-global/lib/node_modules/@anthropic-ai/claude-code"
 
@@ -64,6 +83,9 @@ PACKAGE = "home/.npm-global/lib/node_modules/@anthropic-ai/claude-code"
         ({"bin/claude": MACH_O}, "linux", "is a program for macOS"),
         ({"bin/claude": ELF}, "macos", "is a program for Linux"),
         ({"bin/claude": MZ}, "linux", "is a program for Windows"),
+        ({"bin/claude": started_by(ARM, 64)}, "linux", NO_LOADER),
+        ({"bin/claude": started_by(ARM, 32)}, "linux", NO_LOADER),
+        ({"bin/claude": started_by(ARM, 64), ARM[1:]: b""}, "linux", ""),
         ({"bin/claude": ELF[:4095]}, "linux", "is cut short: 4095 bytes"),
         ({"bin/claude": ELF[:4096]}, "linux", ""),
         ({"bin/claude": b""}, "linux", "is empty (0 bytes)"),
@@ -87,7 +109,8 @@ PACKAGE = "home/.npm-global/lib/node_modules/@anthropic-ai/claude-code"
     ],
     ids=[
         "Linux' own", "macOS' own", "a script", "a script without a first line", "macOS' on Linux", "Linux' on macOS",
-        "Windows' on Linux", "cut short", "just long enough", "empty", "a directory", "a link to nothing",
+        "Windows' on Linux", "another processor's", "another processor's of 32 bits", "another's whose loader is here",
+        "cut short", "just long enough", "empty", "a directory", "a link to nothing",
         "a link to itself", "two links to each other", "a link to an empty file", "rubbish for a version",
         "a version", "npm's placeholder", "npm's script",
     ],
