@@ -7,6 +7,7 @@ import re
 
 from ccremedy import Finding, Healthy, Machine, Option, Remedy, files
 from ccremedy.errors import Problem
+from ccremedy.shells import KNOWN
 
 from . import _installs, _node
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 SETUP = "https://code.claude.com/docs/en/setup"
 NEW = "Then open a new terminal: one that is open keeps the PATH that it was started with"
+
+_LIKE_SH = ("ash", "dash", "ksh", "mksh", "rbash")  # they read what sh or bash reads
 
 
 class InstallPath(Remedy):
@@ -78,12 +81,19 @@ def _forward(
             )
         yield Finding("shadowed", "another claude comes first", evidence, (advice,), severity="warning", risk="manual")
         return
+    shell = _shell(machine)
     for manager in _node.managers(machine):
         loads = r"^[^#\n]*(\bN_PREFIX\b|/n/bin\b)" if manager.name == "n" else rf"^[^#\n]*\b{manager.name}\b"
-        if manager.programs == best.folder and not manager.shims and (where := _mention(machine, loads)):
+        ours = manager.programs == best.folder and not manager.shims
+        if ours and (where := _mention(machine, loads, shell)):
             yield Healthy(f"{best} is put on PATH by {manager.name}, which {where} loads; open a new terminal")
             return
     changes = tuple(machine.persist_path(name, best.folder, f"path {best.folder}"))
+    if shell not in ("", *KNOWN, *_LIKE_SH) and machine.adapter.name != "windows":
+        todo = f"Your shell is {shell}, whose start-up files ccremedy does not know: put {best.folder} on its PATH"
+        risk = "low" if changes else "manual"
+        yield Finding("not-on-path", "a new terminal does not find claude", evidence, (todo, NEW), changes, risk=risk)
+        return
     if not changes:
         yield Healthy(f"{best.folder}, where {best} is, will be on the PATH of a new terminal; open one")
         return
@@ -121,9 +131,17 @@ def _ahead(machine: Machine) -> str:
     return answers if answers and machine.is_windows(answers) else ""
 
 
-def _mention(machine: Machine, pattern: str) -> str:
-    """The first start-up file in which this stands."""
+def _shell(machine: Machine) -> str:
+    """What the user's terminals start; '' where nothing tells."""
+    return os.path.basename(machine.env.get("SHELL", ""))
+
+
+def _mention(machine: Machine, pattern: str, shell: str = "") -> str:
+    """The first start-up file in which this stands; of this shell's, if it is one that we know."""
     for path, syntax in machine.adapter.start_up_files(machine):
+        reader = "fish" if syntax == "fish" else "zsh" if os.path.basename(path).startswith(".z") else "bash"
+        if shell in ("bash", "zsh", "fish") and shell != reader:
+            continue
         try:
             text = (files.read(path) or b"").decode("utf-8", "replace") if syntax in ("sh", "fish") else ""
         except Problem:

@@ -177,6 +177,32 @@ def test_where_a_mac_has_it(path: str, content: bytes | str, says: str, tmp_path
     assert [os.path.basename(change.resource.path) for change in finding.changes] == [".zprofile", ".zshrc"]
 
 
+@needs_modes
+@pytest.mark.parametrize(
+    ("shell", "installed", "changed", "says"),
+    [
+        ("/bin/bash", {}, [], "is put on PATH by nvm, which"),
+        ("/bin/zsh", {"zsh": "/bin/zsh"}, [".zprofile", ".zshrc"], "Then open a new terminal"),
+        ("/opt/bin/nu", {"bash": "/bin/bash"}, [".profile", ".bashrc"], "Your shell is nu, whose start-up files"),
+        ("/opt/bin/nu", {}, [], "Your shell is nu, whose start-up files"),
+    ],
+    ids=["bash", "zsh", "a shell beside bash", "a shell alone"],
+)
+def test_where_bash_loads_nvm_and_the_user_has(
+    shell: str, installed: dict[str, str], changed: list[str], says: str, tmp_path: Path
+) -> None:
+    """.bashrc is nothing to zsh; and of a shell that we do not know it is said that it has been left alone."""
+    put(tmp_path, "home/.nvm/versions/node/v22.1.0/bin/claude", "#!/bin/sh\n")
+    put(tmp_path, "home/.bashrc", '. "$HOME/.nvm/nvm.sh"\n' if "nu" not in shell else "")
+    here = machine(tmp_path, SHELL=shell)
+    told = diagnosis.diagnose(
+        Machine(here.home, here.adapter, here.facts, installed), [registry.remedy("install-path")]
+    )
+    changes = [os.path.basename(each.resource.path) for found in told.findings for each in found.changes]
+    assert changes == changed
+    assert says in told.findings[0].advice[0] if told.findings else says in told.healthy[0][1]
+
+
 @pytest.mark.parametrize(
     ("files", "platform", "version"),
     [
