@@ -10,7 +10,7 @@ import os
 
 from ccremedy import Change, Finding, Healthy, Machine, Remedy, files
 
-from . import _node
+from . import _installs, _node
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -66,10 +66,10 @@ PARENT = ("A plain `bash -c` reads no start-up file: it keeps the PATH of what s
 
 
 def _linux_folder(machine: Machine, program: str) -> str:
-    """The first folder with this program in it that has nothing to do with Windows."""
+    """The first folder with this program in it that has nothing to do with Windows. A broken claude is none."""
     for folder in _node.linux_folders(machine):
         path = machine.which(program, [folder])
-        if path and not machine.is_windows(path):
+        if path and not machine.is_windows(path) and (program != "claude" or not _installs.look(machine, path).fault):
             return os.path.normpath(folder)
     return ""
 

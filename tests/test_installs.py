@@ -178,6 +178,22 @@ def test_where_a_mac_has_it(path: str, content: bytes | str, says: str, tmp_path
 
 
 @needs_modes
+@pytest.mark.parametrize(("content", "changed"), [(b"", []), (ELF, [".profile", ".bashrc"])], ids=["broken", "sound"])
+def test_in_wsl_a_claude_of_linux_is_put_first_only_if_it_is_sound(
+    content: bytes, changed: list[str], tmp_path: Path
+) -> None:
+    """One of 0 bytes was put before that of Windows, and then claude did nothing at all."""
+    put(tmp_path, "run/WSL/8_interop", "")
+    put(tmp_path, "mnt/c/npm/claude", "#!/bin/sh\n")
+    put(tmp_path, "home/.local/bin/claude", content)
+    here = machine(tmp_path, PATH=f"{tmp_path}/mnt/c/npm", WSL_DISTRO_NAME="Debian")
+    here = Machine(here.home, here.adapter, here.facts, {"bash": "/bin/bash"})
+    (finding,) = diagnosis.diagnose(here, [registry.remedy("wsl-path")]).findings
+    assert [os.path.basename(change.resource.path) for change in finding.changes] == changed
+    assert any("claude has no Linux twin" in each for each in finding.advice) == (not changed)
+
+
+@needs_modes
 @pytest.mark.parametrize(
     ("shell", "installed", "changed", "says"),
     [
