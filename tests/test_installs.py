@@ -194,6 +194,17 @@ def test_in_wsl_a_claude_of_linux_is_put_first_only_if_it_is_sound(
 
 
 @needs_modes
+@pytest.mark.parametrize("folder", [".local/share/mise/shims", ".nix-profile/bin"])
+def test_where_linux_has_it(folder: str, tmp_path: Path) -> None:
+    """mise may have no node at all, only claude."""
+    put(tmp_path, f"home/{folder}/claude", ELF)
+    here = machine(tmp_path)
+    here = Machine(here.home, here.adapter, here.facts, {"bash": "/bin/bash"})
+    (finding,) = diagnosis.diagnose(here, [registry.remedy("install-path")]).findings
+    assert (finding.id, len(finding.changes)) == ("not-on-path", 2)
+
+
+@needs_modes
 @pytest.mark.parametrize(
     ("shell", "installed", "changed", "says"),
     [
