@@ -640,6 +640,22 @@ def test_a_lock_that_was_taken_over_from_us_is_left(tmp_path: Path) -> None:
     assert lock.is_dir()
 
 
+@pytest.mark.parametrize("taken_over", [False, True], ids=["is removed", "is left to whom it was taken over by"])
+def test_a_lock_on_a_disk_that_keeps_no_modes(taken_over: bool, tmp_path: Path) -> None:
+    """As /mnt/c of a WSL, or FUSE; there it stayed behind."""
+    lock = tmp_path / "lock"
+
+    def plainly(name: str, real: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+        return real(arguments[0], 0o755) if name == "mkdir" else real(*arguments, **options)
+
+    with sweep.seam(plainly), files.folder_lock(str(lock)):
+        if taken_over:
+            lock.rmdir()
+            lock.mkdir(0o755)
+            os.utime(lock, (1, 1))
+    assert lock.is_dir() == taken_over
+
+
 @pytest.mark.parametrize("what", ["a file", "a link to a directory", "a link to nothing", "a stale one that is full"])
 def test_in_the_place_of_the_lock_is(what: str, tmp_path: Path) -> None:
     lock = tmp_path / "lock"

@@ -539,15 +539,23 @@ def folder_lock(path: str, patience: float = 15.0) -> Generator[None]:
                 code=LOCKED,
             )
         time.sleep(0.05)
+    made = None
     try:
+        made = status(path, follow=False)
         yield
     finally:
-        drop_lock(path)
+        drop_lock(path, made)
 
 
-def drop_lock(path: str) -> None:
-    """Remove a lock of ours, if there is one; not one that somebody else has taken over from us."""
-    if _is_ours(path):
+def drop_lock(path: str, made: os.stat_result | None = None) -> None:
+    """Remove a lock of ours, if there is one; not one that somebody else has taken over from us.
+
+    `made`: how it was when we had made it. A disk of Windows below WSL, for one, keeps no mode that would tell.
+    """
+    found, mine = status(path, follow=False), _is_ours(path)
+    if made is not None and found is not None and not system.is_our_lock(made):
+        mine = (found.st_ino, found.st_mtime_ns) == (made.st_ino, made.st_mtime_ns)
+    if mine:
         with contextlib.suppress(FileNotFoundError):
             os.rmdir(path)
 
