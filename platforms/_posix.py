@@ -50,10 +50,11 @@ class Posix(Adapter):
         if ":" in folder or "\n" in folder:
             what = "has a colon or a line end in its name, so it cannot stand on PATH"
             raise Problem(what, where=folder, code=UNSUPPORTED)
+        expects = (expect, ":".join((f"ahead {folder}", *behind))) if behind else (expect,)
         for profile in profiles(machine):
             lines = prepend(profile.shell, folder, machine.windows_folders(), behind)
             block = Block(profile.path, name, profile.shell, profile.role)
-            yield from want(block, lines, expects=(expect,))
+            yield from want(block, lines, expects=expects)
 
     def persist_variables(self, machine: Machine, name: str, values: Mapping[str, str]) -> Iterator[Change]:
         for profile in profiles(machine) if values else []:

@@ -11,7 +11,6 @@ import sys
 
 from ccremedy import Change, Facts, Machine, files
 from ccremedy.machine import Details, Login, Running
-from ccremedy.record import replace
 from ccremedy.shells import quote
 
 from . import _posix
@@ -77,8 +76,7 @@ class Macos(_posix.Posix):
         self, machine: Machine, name: str, folder: str, expect: str, behind: Sequence[str] = ()
     ) -> Iterator[Change]:
         """In ~/.zprofile and ~/.bash_profile, which are read after path_helper has run, and where the others go."""
-        for change in super().persist_path(machine, name, folder, expect, (*behind, *_MOVED_AHEAD)):
-            yield replace(change, expects=(*change.expects, ":".join((f"ahead {folder}", *_MOVED_AHEAD))))
+        yield from super().persist_path(machine, name, folder, expect, (*behind, *_MOVED_AHEAD))
 
     def new_environment(self, machine: Machine) -> Mapping[str, str]:
         """What a program has that is started from the Dock: no start-up file, but what agents have set."""

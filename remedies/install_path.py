@@ -88,7 +88,8 @@ def _forward(
         if ours and (where := _mention(machine, loads, shell)):
             yield Healthy(f"{best} is put on PATH by {manager.name}, which {where} loads; open a new terminal")
             return
-    changes = tuple(machine.persist_path(name, best.folder, f"path {best.folder}"))
+    first = [winner.folder] if winner else []
+    changes = tuple(machine.persist_path(name, best.folder, f"path {best.folder}", first))
     if shell not in ("", *KNOWN, *_LIKE_SH) and machine.adapter.name != "windows":
         todo = f"Your shell is {shell}, whose start-up files ccremedy does not know: put {best.folder} on its PATH"
         risk = "low" if changes else "manual"

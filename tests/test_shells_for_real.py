@@ -20,7 +20,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ccremedy import Block, Finding, Healthy, Machine, Problem, Remedy, shells
+from ccremedy import Block, Finding, Healthy, Machine, Problem, Remedy, registry, shells
 from ccremedy.testing import Case, Rig, snapshot
 
 if TYPE_CHECKING:
@@ -595,6 +595,21 @@ def test_a_home_of_any_name_is_mended_and_given_back(shell: str, name: str, tmp_
     assert not rig.diagnose().findings
     rig.undo()
     assert rig.tree() == before
+
+
+def test_a_broken_claude_that_a_start_up_file_puts_first_does_not_win(tmp_path: Path, needs: Needs) -> None:
+    needs("bash")
+    files: Files = {
+        "~/.local/bin/claude": {"text": "", "mode": "755"},
+        "~/.npm-global/bin/claude": {"text": "#!/bin/sh\n", "mode": "755"},
+        "~/.bashrc": 'export PATH="$HOME/.local/bin:$PATH"\n',
+    }
+    facts = {"platform": "linux", "files": files, "env": {"PATH": "{home}/.local/bin:{root}/usr/bin"}, "finds": []}
+    rig = Rig.make(Case("broken", registry.remedy("install-path"), facts), str(tmp_path / "machine"), shells.ask)
+    assert set(rig.apply().outcomes.values()) == {"done"}
+    env = {"HOME": rig.machine.home, "PATH": "/usr/bin:/bin"}
+    done = subprocess.run(["bash", "-ic", "command -v claude"], env=env, capture_output=True, text=True)
+    assert done.stdout == f"{rig.machine.home}/.npm-global/bin/claude\n"
 
 
 def _nested(shell: str, lines: str, scratch: Path, path: str) -> list[str]:
