@@ -11,6 +11,7 @@ import os
 import re
 
 from ccremedy import Machine, Problem, files, knowledge
+from ccremedy.errors import Unreadable
 from ccremedy.record import dataclass
 
 from . import _node, _npm
@@ -82,7 +83,7 @@ def look(machine: Machine, path: str, method: str = "") -> Install:
     method = next(told, "") or method or "by a way that ccremedy does not know"
     if method == DESKTOP:
         return Install(path, method, target)
-    gone = files.status(path) is None
+    gone = files.reachable(path) is None
     fault = _not_there(path, target) if gone else _fault(machine, path, target, method)
     return Install(path, method, target, fault, gone or not files.executable(path))
 
@@ -155,7 +156,7 @@ def _prefix(machine: Machine) -> str:
 def _first(machine: Machine, folder: str) -> str:
     for name in machine.adapter.file_names(machine.facts, "claude"):
         path = os.path.join(folder, name)
-        if files.status(path, follow=False) is not None:
+        if files.reachable(path, follow=False) is not None:
             return path
     return ""
 
@@ -189,6 +190,8 @@ def _package(target: str) -> str:
 def _not_there(path: str, target: str) -> str:
     try:
         files.resolve(path)
+    except Unreadable:
+        return f"leads to {target}, which is closed to you"
     except Problem as problem:
         return problem.what
     return f"is a link to {target}, which is not there"

@@ -64,12 +64,12 @@ def _on_unix(machine: Machine) -> Iterator[Manager]:
     env, data = machine.env, machine.env.get("XDG_DATA_HOME") or machine.path(".local", "share")
     config = machine.env.get("XDG_CONFIG_HOME") or machine.path(".config")
     for home in (env.get("NVM_DIR"), machine.path(".nvm"), os.path.join(config, "nvm")):
-        if home and files.names(os.path.join(home, "versions", "node")):
+        if home and _kept(machine, os.path.join(home, "versions", "node")):
             yield Manager("nvm", home, _nvm_programs(home))
             break
     desktop = machine.adapter.config_folder(machine.facts)  # on macOS fnm's own folder is there
     for home in (env.get("FNM_DIR"), os.path.join(data, "fnm"), os.path.join(desktop, "fnm"), machine.path(".fnm")):
-        if home and files.names(os.path.join(home, "node-versions")):
+        if home and _kept(machine, os.path.join(home, "node-versions")):
             yield Manager("fnm", home, _fnm_programs(home))
             break
     for name, home, programs in (
@@ -81,6 +81,12 @@ def _on_unix(machine: Machine) -> Iterator[Manager]:
     ):
         if files.executable(os.path.join(home, programs, "node")):
             yield Manager(name, home, os.path.join(home, programs), shims=name != "n")
+
+
+def _kept(machine: Machine, folder: str) -> list[str]:
+    """The names in it. A variable that came along from another user leads to what is closed to us, and is none."""
+    theirs = not folder.startswith(machine.path("")) and files.reachable(folder) is None
+    return [] if theirs else files.names(folder)
 
 
 def linux_folders(machine: Machine) -> Iterator[str]:

@@ -348,6 +348,18 @@ def test_a_folder_that_an_installer_run_by_sudo_has_taken(mode: int, stranger: C
     assert snapshot(str(stranger.home)).keys() == {".local"}
 
 
+def test_a_path_that_leads_through_a_closed_folder(stranger: CommandLine) -> None:
+    """As after `su` from root, or in a container: a shell passes over it, and so must a diagnosis."""
+    closed = stranger.home.parent / "closed"
+    closed.mkdir(0o700)
+    (closed / "claude").write_text("#!/bin/sh\n")
+    (stranger.home.parent / "bin" / "claude").symlink_to(closed / "claude")
+    answer = stranger("diagnose", env={"PATH": f"{closed}:{stranger.path}", "NVM_DIR": f"{closed}/.nvm"})
+    is_clean(answer)
+    assert answer.code == 1, answer
+    assert f"leads to {closed}/claude, which is closed to you" in answer.out
+
+
 def test_a_home_that_cannot_be_written(stranger: CommandLine) -> None:
     stranger.home.chmod(0o555)
     for line in (("apply", "npm-prefix", "--dry-run"), ("apply", "npm-prefix", "--yes")):

@@ -142,8 +142,18 @@ def can_write(path: str) -> bool:
     return system.can_write(path)
 
 
+def reachable(path: str, follow: bool = True) -> os.stat_result | None:
+    """`status`; None also where the way is closed to us, as to another user's home it is: a shell passes that over."""
+    try:
+        return status(path, follow)
+    except Unreadable as problem:
+        if problem.errno != errno.EACCES:  # a passing fault of the disk says nothing
+            raise
+        return None
+
+
 def executable(path: str) -> bool:
-    found = status(path)
+    found = reachable(path)
     return found is not None and stat.S_ISREG(found.st_mode) and os.access(path, os.X_OK)
 
 
