@@ -248,7 +248,7 @@ def test_an_edit_inside_what_we_own_is_left_and_reported(cli: CommandLine) -> No
     rc.write_text(rc.read_text().replace("esac", "esac # mine"))
     mine = rc.read_text()
     answer = cli("undo", "--yes")
-    assert answer.code == 3, answer
+    assert (answer.code, "npm-prefix: taken back in part" in answer.out) == (3, True), answer
     assert f"{rc}" in answer.err
     assert "has been edited since" in answer.err
     assert rc.read_text() == mine
@@ -260,6 +260,7 @@ def test_undo_of_nothing_but_drift_has_code_8(cli: CommandLine) -> None:
     (cli.home / ".npmrc").write_text("prefix=/mine\n")
     answer = cli("undo", "1", "--change", "1", "--yes")
     assert (answer.code, "has been edited since" in answer.err) == (8, True), answer
+    assert "npm-prefix: not taken back" in answer.out
     assert (cli.home / ".npmrc").read_text() == "prefix=/mine\n"
 
 

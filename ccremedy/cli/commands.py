@@ -445,9 +445,14 @@ def _undone_findings(result: Result) -> list[Finding]:
     for remedy, finding, change in result.outcomes:
         grouped.setdefault((remedy, finding), []).append(change)
     return [
-        Finding(name, "taken back", changes=tuple(changes), severity="info", remedy=remedy)
+        Finding(name, _how_far(result, remedy, name), changes=tuple(changes), severity="info", remedy=remedy)
         for (remedy, name), changes in grouped.items()
     ]
+
+
+def _how_far(result: Result, remedy: str, finding: str) -> str:
+    found = {outcome for (of, name, _), outcome in result.outcomes.items() if (of, name) == (remedy, finding)}
+    return "taken back" if found == {"undone"} else "taken back in part" if "undone" in found else "not taken back"
 
 
 def _inverse_diffs(changes: list[Change]) -> dict[Change, str]:
