@@ -60,6 +60,13 @@ def profiles(machine: Machine) -> list[Profile]:
     return found
 
 
+def stranger(machine: Machine) -> str:
+    """The user's shell, where it is one whose start-up files we do not know: nu, tcsh; '' otherwise."""
+    shell = os.path.basename(machine.env.get("SHELL", ""))
+    like_sh = ("", *KNOWN, "ash", "dash", "ksh", "mksh", "rbash")
+    return "" if shell in like_sh or machine.adapter.environment_keys(machine.facts) else shell
+
+
 def bash_files(machine: Machine) -> list[str]:
     """The files below the home directory that bash, or what they call, may set variables in."""
     return [machine.path(name) for name in (".profile", *_BASH_LOGIN[:2], ".bashrc", ".bash_aliases")]

@@ -7,7 +7,7 @@ import re
 
 from ccremedy import Finding, Healthy, Machine, Option, Remedy, files
 from ccremedy.errors import Problem
-from ccremedy.shells import KNOWN
+from ccremedy.shells import stranger
 
 from . import _installs, _node
 
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
 SETUP = "https://code.claude.com/docs/en/setup"
 NEW = "Then open a new terminal: one that is open keeps the PATH that it was started with"
-
-_LIKE_SH = ("ash", "dash", "ksh", "mksh", "rbash")  # they read what sh or bash reads
 
 
 class InstallPath(Remedy):
@@ -90,7 +88,7 @@ def _forward(
             return
     first = [winner.folder] if winner else []
     changes = tuple(machine.persist_path(name, best.folder, f"path {best.folder}", first))
-    if shell not in ("", *KNOWN, *_LIKE_SH) and machine.adapter.name != "windows":
+    if stranger(machine):
         todo = f"Your shell is {shell}, whose start-up files ccremedy does not know: put {best.folder} on its PATH"
         risk = "low" if changes else "manual"
         yield Finding("not-on-path", "a new terminal does not find claude", evidence, (todo, NEW), changes, risk=risk)

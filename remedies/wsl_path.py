@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 
 from ccremedy import Change, Finding, Healthy, Machine, Remedy, files
+from ccremedy.shells import stranger
 
 from . import _installs, _node
 
@@ -47,6 +48,12 @@ class WslPath(Remedy):
             name = f"wsl-path-{number + 1}" if number else "wsl-path"
             changes += machine.persist_path(name, folder, f"linux {program}", _links(machine, found.values(), folder))
         advice = [f"{program} has no Linux twin here. {INSTALL[program]}" for program in windows if not linux[program]]
+        if shell := stranger(machine):
+            folders = " and ".join(dict.fromkeys(filter(None, linux.values())))
+            left = (
+                f"Your shell is {shell}, whose start-up files ccremedy does not know: put {folders} first on its PATH"
+            )
+            advice += [left] if folders else []
         if changes or advice:
             yield Finding(
                 "windows-first",

@@ -186,9 +186,10 @@ def test_in_wsl_a_claude_of_linux_is_put_first_only_if_it_is_sound(
     put(tmp_path, "run/WSL/8_interop", "")
     put(tmp_path, "mnt/c/npm/claude", "#!/bin/sh\n")
     put(tmp_path, "home/.local/bin/claude", content)
-    here = machine(tmp_path, PATH=f"{tmp_path}/mnt/c/npm", WSL_DISTRO_NAME="Debian")
+    here = machine(tmp_path, PATH=f"{tmp_path}/mnt/c/npm", WSL_DISTRO_NAME="Debian", SHELL="/opt/bin/nu")
     here = Machine(here.home, here.adapter, here.facts, {"bash": "/bin/bash"})
     (finding,) = diagnosis.diagnose(here, [registry.remedy("wsl-path")]).findings
+    assert any("Your shell is nu" in each for each in finding.advice) == bool(changed)
     assert [os.path.basename(change.resource.path) for change in finding.changes] == changed
     assert any("claude has no Linux twin" in each for each in finding.advice) == (not changed)
 
