@@ -370,6 +370,19 @@ def test_it_still_compares_without_the_swap(
     assert everything(tmp_path) == {"file": THEIRS}
 
 
+def test_a_file_that_they_hold_open_is_left_to_them_without_the_swap(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(linux, "renameat2", lambda *arguments: False)
+    path = tmp_path / "file"
+    path.write_bytes(BEFORE)
+    with open(path, "ab") as theirs:
+        with impatience(), pytest.raises(Drift, match="is held open for writing by another program"):
+            files.replace(str(path), BEFORE, OURS, str(tmp_path / ".scratch"))
+        theirs.write(b" ")
+    assert everything(tmp_path) == {"file": BEFORE + b" "}
+
+
 def test_another_error_of_the_swap_is_told_and_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     without_the_swap(monkeypatch, errno.EIO)
     (tmp_path / "file").write_bytes(BEFORE)

@@ -342,6 +342,9 @@ def replace(path: str, before: bytes | None, after: bytes | None, scratch: str, 
         return
     try:
         if before is not None:  # a file system without the swap: between this look and the rename is a gap
+            if (out := _at_rest(target, 1.0)) != before:
+                held = out is None and status(target) is not None
+                raise _taken(path, "changed while we were working", held)
             os.rename(scratch, target)
         else:
             _rename_to_free(scratch, target)
