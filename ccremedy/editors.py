@@ -176,8 +176,8 @@ def put_entry(text: str, entry: str, there: bool) -> str:
 
 
 def same_entry(one: str, other: str) -> bool:
-    """Whether two entries name the same directory, as far as one can tell without looking."""
-    first, second = (each.strip().strip('"').replace("/", "\\").rstrip("\\").lower() for each in (one, other))
+    """Whether two entries name the same directory, as far as one can tell without looking. Blanks count."""
+    first, second = (each.strip('"').replace("/", "\\").rstrip("\\").lower() for each in (one, other))
     return first == second
 
 

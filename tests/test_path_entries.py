@@ -28,9 +28,9 @@ PIECES = (
     r'"C:\Program Files\Git\cmd"', r'"C:\semi', r'colon"', r"C:\Program Files (x86)\x", "C:\\ends\\", r"\\server\share",
     r"C:\Grüße\日本語", "C:\\\U0001f600", "C:\\\ud800", "\udc00", r"C:\a%", "%", "%%", r"%NOT_SET%\x", "relative", ".",
     r"c:/forward/slashes", r"C:\Windows\system32", "C:\\tab\t", "C:\\line\n", r"C:\Users\me\.local",
-    r"C:\Users\me\.local\binary",
+    r"C:\Users\me\.local\binary", f" {ENTRY}", f"{ENTRY} ",
 )  # fmt: skip
-SPELLINGS = (ENTRY, ENTRY.upper(), f"{ENTRY}\\", f'"{ENTRY}"', f" {ENTRY} ", ENTRY.replace("\\", "/"))
+SPELLINGS = (ENTRY, ENTRY.upper(), f"{ENTRY}\\", f'"{ENTRY}"', ENTRY.replace("\\", "/"))
 
 
 @dataclass
@@ -130,7 +130,7 @@ def proper(value: tuple[int, bytes]) -> str | None:
 
 
 def same(part: str) -> bool:
-    return part.strip().strip('"').replace("/", "\\").rstrip("\\").lower() == ENTRY.lower()
+    return part.strip('"').replace("/", "\\").rstrip("\\").lower() == ENTRY.lower()
 
 
 def unlike(segment: Segment, wanted: tuple[int, bytes] | None) -> str:
