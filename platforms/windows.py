@@ -95,6 +95,12 @@ class Windows(Adapter):
 
         return (facts.key(hive.ENVIRONMENT),)
 
+    def first_path(self, machine: Machine) -> list[str]:
+        from ccremedy import hive
+
+        path = hive.text(machine.facts.key(hive.SYSTEM_ENVIRONMENT), "Path")
+        return machine.search_path({"PATH": hive.expanded(path, machine.env)})
+
     def authorities(self, facts: Facts) -> str:
         from . import _internet
 

@@ -69,9 +69,15 @@ def _forward(
 ) -> Iterator[Finding | Healthy]:
     """Let the best of the sound ones be found first."""
     evidence = (f"{best} is sound", *([f"{winner} comes first"] if winner else []), *notes)
-    if is_on_path:
+    fixed = winner is not None and any(files.same(each, winner.folder) for each in machine.adapter.first_path(machine))
+    if is_on_path or fixed:
         advice = f"Let {best.folder} stand before {winner.folder if winner else 'it'} on PATH, or rename the other one"
-        if winner and winner.method == _installs.DESKTOP:
+        if winner and fixed:
+            advice = (
+                f"{winner.folder} is on the PATH of the system, which comes before yours: have an administrator rename "
+                f"{winner.path}, or put {best.folder} before it"
+            )
+        elif winner and winner.method == _installs.DESKTOP:
             advice = (
                 "Update Claude Desktop (newer ones have another name), or switch its alias off: Settings, Apps, "
                 "Advanced app settings, App execution aliases"
