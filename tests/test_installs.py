@@ -288,6 +288,13 @@ def test_wsl_is_asked_for_one_distribution_and_without_a_shell_of_its_own(tmp_pa
     assert words == ["-d", "Debian", "-e", "/bin/sh", "-c", wsl.QUESTION]
 
 
+def test_a_percent_sign_in_the_name_of_the_home_is_no_variable(tmp_path: Path) -> None:
+    root = tmp_path / "100%"
+    root.mkdir()
+    launcher = put(root, "home/.local/bin/claude.exe", MZ)
+    assert [each.path for each in installs.elsewhere(machine(root, "windows"), [])] == [launcher]
+
+
 @pytest.mark.parametrize(
     ("value", "why"),
     [
