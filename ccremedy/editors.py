@@ -159,11 +159,11 @@ def utf_16_obstacle(data: bytes) -> str:
 
 
 def get_entry(text: str, entry: str) -> str:
-    """The entry as it stands in the list, '' where it does not. Letter case and a last backslash make no difference."""
-    parts = text.split(";")
-    if entry in parts:
-        return entry
-    return next((part for part in parts if part and same_entry(part, entry)), "")
+    """The entry as it stands in the list, '' where it does not. Letter case and a last backslash make no difference.
+
+    Where it stands more than once: all of them, so that nobody takes the list for one that holds just ours.
+    """
+    return ";".join(part for part in text.split(";") if part and same_entry(part, entry))
 
 
 def put_entry(text: str, entry: str, there: bool) -> str:
