@@ -107,6 +107,9 @@ def elsewhere(machine: Machine, taken: set[str]) -> Iterator[Place]:
         for number, token in _tokens(path) if path not in taken else []:
             note = " (git tracks this file: whoever has the repository has the key)" if path in tracked else ""
             yield Place(f"{path}, line {number}{note}", Secret(token))
+    for layer in settings.layers(machine):  # UTF-16, which Claude Code reads and ccremedy does not edit
+        if layer.name != "managed" and layer.path not in taken and layer.env().get(KEY):
+            yield Place(f"env.{KEY} in {layer.path}", Secret(layer.env()[KEY]))
     for key in machine.adapter.environment_keys(machine.facts):
         yield from _filled_in(machine, key)
     for value, where in machine.adapter.reported_variables(machine, KEY):
