@@ -89,6 +89,12 @@ def _forward(
         if manager.programs == best.folder and not manager.shims and (where := _mention(machine, loads)):
             yield Healthy(f"{best} is put on PATH by {manager.name}, which {where} loads; open a new terminal")
             return
+    if any(files.same(each, best.folder) for each in _installs.terminal_path(machine)):
+        ending = os.path.splitext(best.path)[1].upper()
+        evidence = (f"{best} is sound, and its folder is on PATH", f"PATHEXT is {machine.env.get('PATHEXT')}", *notes)
+        advice = f"Put {ending} back into PATHEXT: Settings, “Edit environment variables for your account”"
+        yield Finding("no-ending", f"a prompt takes no {ending} for a program", evidence, (advice, NEW), risk="manual")
+        return
     changes = tuple(machine.persist_path(name, best.folder, f"path {best.folder}"))
     if not changes:
         yield Healthy(f"{best.folder}, where {best} is, will be on the PATH of a new terminal; open one")
