@@ -159,11 +159,11 @@ def utf_16_obstacle(data: bytes) -> str:
 
 
 def get_entry(text: str, entry: str) -> str:
-    """The entry as it stands in the list, '' where it does not. Letter case and a last backslash make no difference."""
-    parts = text.split(";")
-    if entry in parts:
-        return entry
-    return next((part for part in parts if part and same_entry(part, entry)), "")
+    """The entry as it stands in the list, '' where it does not. Letter case and a last backslash make no difference.
+
+    Where it stands more than once: all of them, so that nobody takes the list for one that holds just ours.
+    """
+    return ";".join(part for part in text.split(";") if part and same_entry(part, entry))
 
 
 def put_entry(text: str, entry: str, there: bool) -> str:
@@ -176,8 +176,8 @@ def put_entry(text: str, entry: str, there: bool) -> str:
 
 
 def same_entry(one: str, other: str) -> bool:
-    """Whether two entries name the same directory, as far as one can tell without looking."""
-    first, second = (each.strip().strip('"').replace("/", "\\").rstrip("\\").lower() for each in (one, other))
+    """Whether two entries name the same directory, as far as one can tell without looking. Blanks count."""
+    first, second = (each.strip('"').replace("/", "\\").rstrip("\\").lower() for each in (one, other))
     return first == second
 
 

@@ -138,6 +138,10 @@ class Adapter:
         """The keys of the registry whose values are the variables of this user."""
         return ()
 
+    def first_path(self, machine: Machine) -> list[str]:
+        """The folders that a new terminal has on PATH before all that this user may put there."""
+        return []
+
     def windows_folders(self, facts: Facts) -> tuple[str, ...]:
         """Where the drives of a Windows around us are mounted."""
         return ()

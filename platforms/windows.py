@@ -95,6 +95,12 @@ class Windows(Adapter):
 
         return (facts.key(hive.ENVIRONMENT),)
 
+    def first_path(self, machine: Machine) -> list[str]:
+        from ccremedy import hive
+
+        path = hive.text(machine.facts.key(hive.SYSTEM_ENVIRONMENT), "Path")
+        return machine.search_path({"PATH": hive.expanded(path, machine.env)})
+
     def authorities(self, facts: Facts) -> str:
         from . import _internet
 
@@ -121,7 +127,8 @@ class Windows(Adapter):
         for mark, what in ((";", "a semicolon"), ("%", "a percent sign"), ('"', "a quotation mark")):
             if mark in folder:
                 what = f"has {what} in its name, so it cannot stand on PATH"
-                raise Problem(what, where=folder, code=UNSUPPORTED)
+                todo = "What is to be found there has to go into a folder of another name"
+                raise Problem(what, where=folder, todo=todo, code=UNSUPPORTED)
         by_hand = f"Add {folder} to the Path of your account: Settings, “Edit environment variables for your account”"
         for key in self.environment_keys(machine.facts):
             changes = want(Segment(key, "Path", folder), folder, by_hand=by_hand, expects=(expect,))

@@ -17,18 +17,20 @@ def told(machine: Machine, env: Mapping[str, str], name: str) -> tuple[str, str]
         if name in layer.env():
             return layer.env()[name], layer.path
     for key in (*machine.adapter.environment_keys(machine.facts), machine.facts.key(hive.SYSTEM_ENVIRONMENT)):
-        if text := hive.text(key, name):
-            return hive.expanded(text, env), key
+        if hive.text(key, name):
+            return env.get(name.upper(), ""), key
     return machine.env.get(name, ""), settings.SHELL
 
 
 def wrong(value: str) -> str:
     """Why Claude Code does not take it, as the end of a sentence; '' where it does, or where nothing is set."""
+    if '"' in value:
+        return f"is {value}, and no file has quotation marks in its name"
+    if value and files.is_folder(value):
+        return f"is {value}, which is a folder"
     if value.replace("\\", "/").rpartition("/")[2].lower() not in ("", "bash", "bash.exe", "sh", "sh.exe"):
         return f"is {value}, and only bash.exe and sh.exe are taken"
-    found = files.status(value) if value else None
-    there = found is not None and not files.is_folder(value)
-    return f"is {value}, which is not there" if value and not there else ""
+    return f"is {value}, which is not there" if value and files.status(value) is None else ""
 
 
 def _roots(machine: Machine, env: Mapping[str, str]) -> Iterator[str]:

@@ -127,8 +127,9 @@ def _filled(machine: Machine, path: str) -> str:
         return machine.system(path)
     from ccremedy import hive
 
-    path = hive.expanded(path, machine.env)
-    return "" if "%" in path else os.path.normpath(path)
+    known = {name.upper() for name in machine.env}
+    is_filled = known.issuperset(re.findall("%([^%]+)%", path))
+    return os.path.normpath(hive.expanded(path, machine.env)) if is_filled else ""
 
 
 def _places(machine: Machine) -> Iterator[tuple[str, str]]:

@@ -44,7 +44,7 @@ def movable(machine: Machine, vault: str) -> Iterator[Place]:
     for path, syntax in machine.adapter.start_up_files(machine):
         yield from _lines(path, syntax, vault)
     for key in machine.adapter.environment_keys(machine.facts):
-        yield from _value(key, vault)
+        yield from _value(machine, key, vault)
     for path in editor_settings(machine):
         yield from _member(path, f"/terminal.integrated.env.{machine.adapter.editor}/{KEY}", vault, strict=False)
     yield from _member(machine.claude_state(), "/primaryApiKey", vault)
@@ -70,11 +70,12 @@ def _lines(path: str, syntax: str, vault: str) -> Iterator[Place]:
     yield Place(f"{path}, line {found[-1].number}", Secret(found[-1].value), change)
 
 
-def _value(key: str, vault: str) -> Iterator[Place]:
+def _value(machine: Machine, key: str, vault: str) -> Iterator[Place]:
     from ccremedy import Value, hive  # only Windows has keys
 
     resource = Value(key, KEY, vault)
-    if text := hive.text(key, KEY):
+    text = hive.text(key, KEY)
+    if text and text == machine.adapter.new_environment(machine).get(KEY):  # what names another variable is no key
         change = Change(resource, resource.read(), "", by_hand=f"Remove {KEY} from your environment variables")
         yield Place(f"{KEY} in {key}", Secret(text), change)
 
@@ -106,9 +107,23 @@ def elsewhere(machine: Machine, taken: set[str]) -> Iterator[Place]:
         for number, token in _tokens(path) if path not in taken else []:
             note = " (git tracks this file: whoever has the repository has the key)" if path in tracked else ""
             yield Place(f"{path}, line {number}{note}", Secret(token))
+    for layer in settings.layers(machine):  # UTF-16, which Claude Code reads and ccremedy does not edit
+        if layer.name != "managed" and layer.path not in taken and layer.env().get(KEY):
+            yield Place(f"env.{KEY} in {layer.path}", Secret(layer.env()[KEY]))
+    for key in machine.adapter.environment_keys(machine.facts):
+        yield from _filled_in(machine, key)
     for value, where in machine.adapter.reported_variables(machine, KEY):
         if value:
             yield Place(f"{KEY} in {where}", Secret(value))
+
+
+def _filled_in(machine: Machine, key: str) -> Iterator[Place]:
+    """A key that Windows puts together out of other variables."""
+    from ccremedy import hive  # only Windows has keys
+
+    text, value = hive.text(key, KEY), machine.adapter.new_environment(machine).get(KEY)
+    if text and value and text != value:
+        yield Place(f"{KEY} in {key}, which names another variable", Secret(value))
 
 
 def _rest(machine: Machine) -> Iterator[str]:

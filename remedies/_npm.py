@@ -67,6 +67,10 @@ class Layout:
     def variable(self, name: str) -> str | None:
         return self.machine.env.get(name)
 
+    def literal(self, prefix: Prefix) -> str:
+        """What in the user's own prefix was meant for a variable and is none to npm; '' for nothing."""
+        return ""
+
 
 class OnWindows(Layout):
     """Packages lie in the prefix itself, beside the shims of their programs."""
@@ -104,6 +108,10 @@ class OnWindows(Layout):
 
     def variable(self, name: str) -> str | None:
         return self.machine.env.get(name.upper())
+
+    def literal(self, prefix: Prefix) -> str:
+        found = re.search(r"%[^%\\/]+%", prefix.folder) if prefix.source == "user" else None
+        return found[0] if found else ""
 
 
 def layout(machine: Machine) -> Layout:

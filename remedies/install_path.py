@@ -70,9 +70,15 @@ def _forward(
 ) -> Iterator[Finding | Healthy]:
     """Let the best of the sound ones be found first."""
     evidence = (f"{best} is sound", *([f"{winner} comes first"] if winner else []), *notes)
-    if is_on_path:
+    fixed = winner is not None and any(files.same(each, winner.folder) for each in machine.adapter.first_path(machine))
+    if is_on_path or fixed:
         advice = f"Let {best.folder} stand before {winner.folder if winner else 'it'} on PATH, or rename the other one"
-        if winner and winner.method == _installs.DESKTOP:
+        if winner and fixed:
+            advice = (
+                f"{winner.folder} is on the PATH of the system, which comes before yours: have an administrator rename "
+                f"{winner.path}, or put {best.folder} before it"
+            )
+        elif winner and winner.method == _installs.DESKTOP:
             advice = (
                 "Update Claude Desktop (newer ones have another name), or switch its alias off: Settings, Apps, "
                 "Advanced app settings, App execution aliases"
@@ -86,6 +92,13 @@ def _forward(
         if ours and (where := _mention(machine, loads, shell)):
             yield Healthy(f"{best} is put on PATH by {manager.name}, which {where} loads; open a new terminal")
             return
+    on_windows = machine.adapter.name == "windows"
+    if on_windows and any(files.same(each, best.folder) for each in _installs.terminal_path(machine)):
+        ending = os.path.splitext(best.path)[1].upper()
+        evidence = (f"{best} is sound, and its folder is on PATH", f"PATHEXT is {machine.env.get('PATHEXT')}", *notes)
+        advice = f"Put {ending} back into PATHEXT: Settings, “Edit environment variables for your account”"
+        yield Finding("no-ending", f"a prompt takes no {ending} for a program", evidence, (advice, NEW), risk="manual")
+        return
     first = [winner.folder] if winner else []
     changes = tuple(machine.persist_path(name, best.folder, f"path {best.folder}", first))
     if stranger(machine):

@@ -66,19 +66,25 @@ def _move(machine: Machine) -> Iterator[Finding]:
     changes = [change for name in names for change in credentials.key_kept(machine, name, vault)]
     changes += credentials.key_announced(machine, places[0].fingerprint, vault)
     changes += [replace(each, refused=_in_the_way(machine, each)) for each in taken]
-    refused = [each.refused for each in changes if each.refused]
     unstorable = (credentials.unstorable(machine, seals.reveal(name, vault), vault) for name in names)
-    why = credentials.unfit(places[0].key) or next(filter(None, (*unstorable, *refused)), "")
+    no_store = next(filter(None, (*unstorable, *(each.refused for each in changes if each.key()[0] == "Entry"))), "")
+    why = credentials.unfit(places[0].key) or no_store or _together(changes)
     changes = [replace(each, refused=why) for each in changes]
     yield Finding(
         "open-key",
         "an API key lies open in " + ("a file" if len(places) == 1 else f"{len(places)} places"),
         evidence=(*map(str, places), *(f"in use: {each}" for each in credentials.credentials(machine)[:1])),
-        advice=tuple(_advice(machine, places, no_store=bool(changes[0].refused) and not open_file)),
+        advice=tuple(_advice(machine, places, no_store=bool(no_store) and not open_file)),
         changes=tuple(changes),
         risk="high" if open_file else "medium",
         together=True,
     )
+
+
+def _together(changes: list[Change]) -> str:
+    """Why none of them is made where one cannot be ('': all can)."""
+    stuck = next((each for each in changes if each.refused), None)
+    return f"goes together with {stuck.resource.path}, which {stuck.refused}" if stuck else ""
 
 
 def _in_the_way(machine: Machine, change: Change) -> str:

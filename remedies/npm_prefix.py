@@ -40,37 +40,39 @@ class NpmPrefix(Remedy):
                 yield Healthy(f"{manager.name} runs this npm ({npm}), and decides where its packages go")
                 return
         here, prefix = _npm.layout(machine), _npm.prefix(machine, npm)
-        locked = _npm.locked(here, prefix.folder)
-        folder = os.path.join(here.ours if locked else prefix.folder, *here.programs)
-        if not locked and not _is_ours_to_put_on_path(machine, prefix, here.ours):
+        name, title, why = _amiss(here, prefix)
+        folder = os.path.join(here.ours if why else prefix.folder, *here.programs)
+        if not why and not _is_ours_to_put_on_path(machine, prefix, here.ours):
             yield Healthy(f"you may write to npm's global folder, {prefix.folder}")
             return
         evidence = [f"npm's global prefix is {prefix.folder}, set by {prefix.where}"]
-        if locked:
-            evidence.append(f"you may not write to {locked}")
-            if why := _hands_off(machine, prefix, here):
-                yield Finding(
-                    "not-writable", "npm cannot install global packages", tuple(evidence), (why, NATIVE), risk="manual"
-                )
+        if why:
+            evidence.append(why)
+            if whose := _hands_off(machine, prefix, here):
+                yield Finding(name, title, tuple(evidence), (whose, NATIVE), risk="manual")
                 return
-        setting = list(want(Line(_npm.user_npmrc(machine), "prefix"), here.line)) if locked else []
+        setting = list(want(Line(_npm.user_npmrc(machine), "prefix"), here.line)) if why else []
         blocked = any(change.refused for change in setting)  # then the folder would stay empty: no use on PATH
         on_path = any(files.same(each, folder) for each in _installs.terminal_path(machine))
         skipped = blocked or (on_path and machine.adapter.environment_keys(machine.facts))  # which say it all
         changes = [*setting, *(() if skipped else machine.persist_path(self.id, folder, f"path {folder}"))]
-        if not changes or (not locked and on_path):
+        if not changes or (not why and on_path):
             yield Healthy(f"npm installs into {prefix.folder}, which is yours and on PATH in new terminals")
-        elif locked:
-            yield Finding(
-                "not-writable",
-                "npm cannot install global packages",
-                tuple(evidence),
-                (AFTERWARDS, NATIVE),
-                tuple(changes),
-            )
+        elif why:
+            yield Finding(name, title, tuple(evidence), (AFTERWARDS, NATIVE), tuple(changes))
         else:
             title = "programs that npm installs are not found"
             yield Finding("not-on-path", title, tuple(evidence), (), tuple(changes), severity="warning")
+
+
+def _amiss(here: _npm.Layout, prefix: _npm.Prefix) -> tuple[str, str, str]:
+    """Why the folder is not to stay npm's, behind the id and title of the finding; '' where it may."""
+    if literal := here.literal(prefix):
+        why = f"npm fills in ${{NAME}} only: it takes {literal} for the name of a folder, wherever it is started"
+        return "not-filled-in", "npm installs into a folder that is named after a variable", why
+    locked = _npm.locked(here, prefix.folder)
+    why = f"you may not write to {locked}" if locked else ""
+    return "not-writable", "npm cannot install global packages", why
 
 
 def _is_ours_to_put_on_path(machine: Machine, prefix: _npm.Prefix, ours: str) -> bool:

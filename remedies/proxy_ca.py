@@ -107,6 +107,10 @@ def _look(machine: Machine, asked: bool) -> Iterator[Finding | Healthy]:
         title = "an authority is named that cannot be used"
     kept = any(change.key()[0] == "Entry" for change in changes)  # nobody may decline just the keeping
     advice = (*scripts, *_way.advice(way, changes))
+    if not way.seen.ok and way.proxy and way.proxy == now.proxy:
+        evidence.append(f"that proxy is set in {settings.variable(machine, *settings.PROXY_NAMES).where}")
+        if way.seen.phase in ("resolve", "connect"):
+            advice = (*advice, "Name another one (--proxy URL), or where none is needed any more, take it out there")
     yield Finding("way", title, tuple(evidence), advice, tuple(changes), risk=risk, together=kept)
 
 

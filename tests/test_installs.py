@@ -1,4 +1,4 @@
-"""Which Claude Code is installed: what is wrong with its file, which product it is, its version; what WSL answers."""
+"""Which Claude Code is installed: what is wrong with its file or its shell, its version; what WSL answers."""
 
 from __future__ import annotations
 
@@ -363,3 +363,25 @@ def test_wsl_is_asked_for_one_distribution_and_without_a_shell_of_its_own(tmp_pa
     reason(tmp_path, script, "wsl")
     words = (tmp_path / "words").read_text().splitlines()
     assert words == ["-d", "Debian", "-e", "/bin/sh", "-c", wsl.QUESTION]
+
+
+def test_a_percent_sign_in_the_name_of_the_home_is_no_variable(tmp_path: Path) -> None:
+    root = tmp_path / "100%"
+    root.mkdir()
+    launcher = put(root, "home/.local/bin/claude.exe", MZ)
+    assert [each.path for each in installs.elsewhere(machine(root, "windows"), [])] == [launcher]
+
+
+@pytest.mark.parametrize(
+    ("value", "why"),
+    [
+        ('"C:\\Git\\bin\\bash.exe"', "and no file has quotation marks in its name"),
+        ("C:\\Git\\cmd\\git.exe", "and only bash.exe and sh.exe are taken"),
+        ("Z:\\Git\\bin\\bash.exe", "which is not there"),
+        (f"{os.path.dirname(__file__)}{os.sep}", "which is a folder"),
+    ],
+    ids=["in quotes", "git", "gone", "a folder"],
+)
+def test_why_a_shell_is_not_taken(value: str, why: str) -> None:
+    wrong = import_module("ccremedy.remedies._git").wrong
+    assert wrong(value) == f"is {value}, {why}"

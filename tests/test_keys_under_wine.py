@@ -215,6 +215,15 @@ def test_the_command_line_of_the_key(machine: Windows) -> None:
     assert json.loads(machine.real(helper).read_text()) == {}
 
 
+def test_what_is_refused_because_of_one_file_names_it_and_no_way_that_does_not_help(machine: Windows) -> None:
+    state = rf"{HOME}\.claude.json"
+    machine.put(state, json.dumps({"primaryApiKey": CANARY})).chmod(0o444)
+    shown = ccremedy(machine, "apply", "key-storage", "--dry-run")
+    assert shown.code == 6
+    assert f"refused: all of it, because it goes together with {state}, which is read-only" in shown.out
+    assert "--owner-only-file" not in shown.out
+
+
 def test_a_key_that_credential_manager_cannot_hold_is_refused_before_anything_is_written(machine: Windows) -> None:
     long = "sk-ant-" + "k" * 1274
     why = "is too long for Windows Credential Manager (1281 characters; it takes 1280)"

@@ -18,7 +18,7 @@ import pytest
 from ccremedy import editors, hive, testing
 from ccremedy.errors import Drift
 from ccremedy.finding import want
-from ccremedy.resources import DONE, Segment
+from ccremedy.resources import DONE, DRIFTED, Segment
 
 # Each write of the real registry waits for the disk.
 POINTS = 20_000 if sys.platform != "win32" or os.environ.get("CCREMEDY_SWEEP") == "1" else 2_000
@@ -28,9 +28,9 @@ PIECES = (
     r'"C:\Program Files\Git\cmd"', r'"C:\semi', r'colon"', r"C:\Program Files (x86)\x", "C:\\ends\\", r"\\server\share",
     r"C:\Grüße\日本語", "C:\\\U0001f600", "C:\\\ud800", "\udc00", r"C:\a%", "%", "%%", r"%NOT_SET%\x", "relative", ".",
     r"c:/forward/slashes", r"C:\Windows\system32", "C:\\tab\t", "C:\\line\n", r"C:\Users\me\.local",
-    r"C:\Users\me\.local\binary",
+    r"C:\Users\me\.local\binary", f" {ENTRY}", f"{ENTRY} ",
 )  # fmt: skip
-SPELLINGS = (ENTRY, ENTRY.upper(), f"{ENTRY}\\", f'"{ENTRY}"', f" {ENTRY} ", ENTRY.replace("\\", "/"))
+SPELLINGS = (ENTRY, ENTRY.upper(), f"{ENTRY}\\", f'"{ENTRY}"', ENTRY.replace("\\", "/"))
 
 
 @dataclass
@@ -130,7 +130,7 @@ def proper(value: tuple[int, bytes]) -> str | None:
 
 
 def same(part: str) -> bool:
-    return part.strip().strip('"').replace("/", "\\").rstrip("\\").lower() == ENTRY.lower()
+    return part.strip('"').replace("/", "\\").rstrip("\\").lower() == ENTRY.lower()
 
 
 def unlike(segment: Segment, wanted: tuple[int, bytes] | None) -> str:
@@ -165,6 +165,21 @@ def test_every_value_gets_its_bytes_back(key: str, capsys: pytest.CaptureFixture
     assert all(found.landed.get(what, 0) >= POINTS // 200 for what in ("put", "there", "improper", "too long")), (
         found.landed
     )
+
+
+@pytest.mark.parametrize("theirs", [ENTRY, f"{ENTRY}\\", ENTRY.upper()], ids=["the same", "a backslash", "capitals"])
+def test_an_entry_that_somebody_has_added_once_more_is_left_with_ours(theirs: str, key: str) -> None:
+    """As an installer does that only looks at the PATH of its own process."""
+    segment = Segment(key, "Path", ENTRY)
+    hive_write(key, (2, hive.as_data(r"C:\a")))
+    (change,) = want(segment, ENTRY)
+    segment.write(change.before, ENTRY, "")
+    both = (2, hive.as_data(rf"{ENTRY};C:\a;{theirs}"))
+    hive_write(key, both)
+    assert change.status() == DRIFTED
+    with pytest.raises(Drift):
+        segment.write(ENTRY, change.before, "")
+    assert hive.read(key, "Path") == both
 
 
 def _strip_the_end(patch: pytest.MonkeyPatch) -> None:

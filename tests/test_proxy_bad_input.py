@@ -312,6 +312,13 @@ def test_a_proxy_where_nobody_listens(host: str, stranded: Person) -> None:
     assert not leaks(text.encode(), "S3cretpw")
 
 
+def test_a_proxy_that_is_set_and_where_nobody_listens(stranded: Person) -> None:
+    path = settings(stranded, {"HTTPS_PROXY": "http://127.0.0.1:9"})
+    text = says(stranded, "diagnose", "proxy-ca", code=1)
+    assert f"that proxy is set in {path}" in text
+    assert "take it out there" in text
+
+
 def test_a_proxy_whose_name_is_not_known(stranded: Person) -> None:
     refuses(stranded, "--proxy", "http://proxy.claude.test:3128", code=6, because="proxy.claude.test")
 

@@ -45,6 +45,16 @@ def test_under_wine_a_home_that_is_none_is_said_with_code_6(home: str, says: str
     assert "USERPROFILE" in answer.err
 
 
+def test_under_wine_a_state_folder_on_a_drive_that_is_not_there_is_said_with_code_6(machine: Windows) -> None:
+    """As a company's network drive at home."""
+    machine.put(CLAUDE, PROGRAM)
+    before = machine.value("Path")
+    answer = machine.ccremedy("apply", "install-path", "--yes", env={"LOCALAPPDATA": r"Z:\me"}, timeout=30)
+    assert answer.code == 6, answer.both
+    assert r"Z:\me\ccremedy: " in answer.err
+    assert machine.value("Path") == before
+
+
 def test_under_wine_a_home_on_another_drive_works_like_any(machine: Windows) -> None:
     """As a company's network drive: another volume than that of the journal, so nothing may be renamed across."""
     prefix = machine.real("C:\\").parent

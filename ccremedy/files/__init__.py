@@ -192,10 +192,10 @@ def existing_parent(path: str) -> str:
 
 
 def missing_folders(path: str) -> tuple[str, ...]:
-    """The directories above `path` that a write would have to make, outermost first."""
+    """The directories above `path` that a write would have to make, outermost first. A drive cannot be made."""
     made: list[str] = []
     folder = os.path.dirname(path)
-    while status(folder, follow=False) is None:
+    while status(folder, follow=False) is None and folder != os.path.dirname(folder):
         made.append(folder)
         folder = os.path.dirname(folder)
     return tuple(reversed(made))
