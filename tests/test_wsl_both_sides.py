@@ -209,7 +209,7 @@ def test_diagnose_neither_hangs_nor_fails_where(what: str) -> None:
             switch_interop_off(made)
         else:
             assert made.run(["mount", "-t", "tmpfs", "none", "/mnt/c"], root=True).code == 0
-        found = made.ccremedy("diagnose", "--json")  # which is given a minute
+        found = made.ccremedy("diagnose", "--json")  # which has a time limit
         assert (found.json["platform"], found.json["failed"]) == ("wsl", [])
         seen = [each for each in found.json["findings"] if each["remedy"] == "wsl-path"]
         if what == "interop is off":  # what is on PATH wins, whether or not it can run
