@@ -497,7 +497,7 @@ def _make_prefix(scratch: Path) -> None:
     dll = ["x86_64-w64-mingw32-gcc", "-shared", "-O1", "-o", str(scratch / "bcryptprimitives.dll"), str(_DLL)]
     subprocess.run([*dll, "-ladvapi32"], check=True)
     argv = ["unshare", *_user(), *_NAMESPACES, "sh", "-c", _MAKE, "sh", str(scratch), *_loader()[:-1]]
-    done = subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=180)
+    done = subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=900)
     assert done.returncode == 0, f"no Wine prefix could be made: {done.stdout.decode(errors='replace')}"
 
 
