@@ -144,14 +144,16 @@ class CommandLine:
     def command(self, *words: str) -> list[str]:
         return [*self.python, "-m", "ccremedy", *words]
 
-    def start(self, *words: str, env: Mapping[str, str | None] | None = None) -> subprocess.Popen[bytes]:
+    def start(
+        self, *words: str, env: Mapping[str, str | None] | None = None, stdout: int = subprocess.PIPE
+    ) -> subprocess.Popen[bytes]:
         """In a session of its own: no terminal in reach, and one group to signal."""
         return subprocess.Popen(
             self.command(*words),
             env=self.environment(env),
             cwd=self.home if self.home.is_dir() else self.home.anchor,
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
+            stdout=stdout,
             stderr=subprocess.PIPE,
             start_new_session=True,
         )

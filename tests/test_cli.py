@@ -381,12 +381,19 @@ def test_a_signal_during_apply_leaves_all_as_it_was(
     assert cli("recover").out.startswith("· no run was interrupted")
 
 
-def test_a_reader_that_goes_away(cli: CommandLine) -> None:
+@pytest.fixture
+def to_nobody() -> Iterator[int]:
+    """The end to write to of a pipe that nobody reads any more."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    yield writing
+    os.close(writing)
+
+
+def test_a_reader_that_goes_away(to_nobody: int, cli: CommandLine) -> None:
     """What was done by then stands, is in the journal, and can be taken back."""
     before = snapshot(str(cli.home))
-    with cli.start("apply", "npm-prefix", "--yes") as process:
-        assert process.stdout is not None
-        process.stdout.close()
+    with cli.start("apply", "npm-prefix", "--yes", stdout=to_nobody) as process:
         assert process.stderr is not None
         err = process.stderr.read()
         process.wait(timeout=60)
@@ -397,10 +404,8 @@ def test_a_reader_that_goes_away(cli: CommandLine) -> None:
 
 
 @pytest.mark.parametrize("line", [("diagnose",), ("diagnose", "--json"), ("list",), ("--help",)], ids=" ".join)
-def test_a_reader_that_goes_away_while_looking(line: tuple[str, ...], cli: CommandLine) -> None:
-    with cli.start(*line) as process:
-        assert process.stdout is not None
-        process.stdout.close()
+def test_a_reader_that_goes_away_while_looking(line: tuple[str, ...], to_nobody: int, cli: CommandLine) -> None:
+    with cli.start(*line, stdout=to_nobody) as process:
         assert process.stderr is not None
         err = process.stderr.read()
         process.wait(timeout=60)
