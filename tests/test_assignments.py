@@ -296,7 +296,7 @@ def _any_file(syntax: str) -> st.SearchStrategy[bytes]:
 
 
 @pytest.mark.parametrize("syntax", _ANY)
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(st.data())
 def test_what_was_put_aside_comes_back_and_nothing_else_changes(syntax: str, data: st.DataObject) -> None:
     text = data.draw(_any_file(syntax))

@@ -559,7 +559,9 @@ def test_an_unset_path_gets_no_empty_entry(shell: str, tmp_path: Path, needs: Ne
 
 
 @pytest.mark.parametrize("shell", SYNTAX)
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(name=st.text(st.characters(blacklist_characters=":\n\0/", blacklist_categories=["Cs"]), min_size=1, max_size=60))
 def test_any_text_is_one_literal_word(shell: str, name: str, tmp_path: Path, needs: Needs) -> None:
     needs(shell)
