@@ -455,7 +455,7 @@ def _ask(package: Path, name: str, texts: Sequence[str]) -> list[str]:
     (node,) = fetch.needed("node", fetch.NODES[-1])
     done = subprocess.run(
         [node, "-e", _ASK, package, name], input=json.dumps(texts).encode(),
-        capture_output=True, timeout=60, check=True,
+        capture_output=True, timeout=300, check=True,
         env={"HOME": "/nowhere"},
     )  # fmt: skip
     return list(json.loads(done.stdout))
