@@ -122,5 +122,5 @@ class Person:
         """Run it to its end; `before` are words that stand before the command, `more` is added to the environment."""
         argv = [*before, sys.executable, "-m", "ccremedy", *words]
         return subprocess.run(
-            argv, env=self.env | more, cwd=self.home, input=stdin, capture_output=True, text=True, timeout=90
+            argv, env=self.env | more, cwd=self.home, input=stdin, capture_output=True, text=True, timeout=300
         )

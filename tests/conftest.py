@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from ccremedy import hive
 
@@ -40,6 +41,15 @@ _WINDOWS = os.name == "nt"
 signal.signal(signal.SIGINT, signal.default_int_handler)
 if sys.platform != "win32":
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+# A busy machine takes its time for an example, and the same ones each time make a failure one that can be had again.
+settings.register_profile(
+    "steady",
+    deadline=None,
+    derandomize=os.environ.get("CCREMEDY_SWEEP") != "1",
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("steady")
 
 
 def _sentinel() -> dict[str, object]:
@@ -144,14 +154,16 @@ class CommandLine:
     def command(self, *words: str) -> list[str]:
         return [*self.python, "-m", "ccremedy", *words]
 
-    def start(self, *words: str, env: Mapping[str, str | None] | None = None) -> subprocess.Popen[bytes]:
+    def start(
+        self, *words: str, env: Mapping[str, str | None] | None = None, stdout: int = subprocess.PIPE
+    ) -> subprocess.Popen[bytes]:
         """In a session of its own: no terminal in reach, and one group to signal."""
         return subprocess.Popen(
             self.command(*words),
             env=self.environment(env),
             cwd=self.home if self.home.is_dir() else self.home.anchor,
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
+            stdout=stdout,
             stderr=subprocess.PIPE,
             start_new_session=True,
         )

@@ -1243,13 +1243,12 @@ def traced_child(scene: Scene, *options: str) -> tuple[int, list[str]]:
             os._exit(0)
     os.waitpid(child, os.WUNTRACED)
     command = ["strace", "-qq", "-o", trace, *options, "-p", str(child)]
-    with subprocess.Popen(command, stderr=subprocess.DEVNULL):
-        for _ in range(4000):
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as strace:
+        while strace.poll() is None:
             with open(f"/proc/{child}/status") as status:
-                if "TracerPid:\t0\n" not in status.read():
+                if "State:\tt" in status.read():  # not only seized, but held: from here on it sees every call
                     break
             time.sleep(0.0005)
-        time.sleep(0.004)
         os.kill(child, signal.SIGCONT)
         ended = os.waitpid(child, 0)[1]
     with open(trace) as lines:

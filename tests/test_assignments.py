@@ -296,7 +296,7 @@ def _any_file(syntax: str) -> st.SearchStrategy[bytes]:
 
 
 @pytest.mark.parametrize("syntax", _ANY)
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(st.data())
 def test_what_was_put_aside_comes_back_and_nothing_else_changes(syntax: str, data: st.DataObject) -> None:
     text = data.draw(_any_file(syntax))
@@ -455,7 +455,7 @@ def _ask(package: Path, name: str, texts: Sequence[str]) -> list[str]:
     (node,) = fetch.needed("node", fetch.NODES[-1])
     done = subprocess.run(
         [node, "-e", _ASK, package, name], input=json.dumps(texts).encode(),
-        capture_output=True, timeout=60, check=True,
+        capture_output=True, timeout=300, check=True,
         env={"HOME": "/nowhere"},
     )  # fmt: skip
     return list(json.loads(done.stdout))

@@ -288,9 +288,7 @@ def test_without_a_terminal_and_without_yes_nothing_is_done(
     if command == ("undo",):
         cli("apply", "npm-prefix", "--yes")
     before = snapshot(str(cli.home)), snapshot(str(cli.state))
-    began = time.monotonic()
-    answer = cli(*command, *more, timeout=20)
-    assert time.monotonic() - began < 10
+    answer = cli(*command, *more)
     assert answer.code == 5, answer
     assert "Say --yes" in answer.out + answer.err
     assert (snapshot(str(cli.home)), snapshot(str(cli.state))) == before
@@ -358,8 +356,8 @@ def test_secrets_are_in_nothing_that_is_printed_or_kept(cli: CommandLine) -> Non
 
 # ---- interruptions
 
-SLOW = "touch {mark}\nsleep 6\n"
-SLOW_ONCE_MENDED = "case $PATH in */.npm-global/*) touch {mark}; sleep 6;; esac\n"
+SLOW = "touch {mark}\nsleep 90\n"
+SLOW_ONCE_MENDED = "case $PATH in */.npm-global/*) touch {mark}; sleep 90;; esac\n"
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 143)])
@@ -369,13 +367,13 @@ def test_a_signal_during_apply_leaves_all_as_it_was(
 ) -> None:
     needs("bash")
     mark = tmp_path / "mark"
-    (cli.home / ".bashrc").write_text(rc.format(mark=mark).replace("sleep 6", "sleep 90"))
+    (cli.home / ".bashrc").write_text(rc.format(mark=mark))
     before = snapshot(str(cli.home))
     with cli.start("apply", "npm-prefix", "--yes", "--timeout", "90") as process:
         _wait_for(mark.exists)
         written = snapshot(str(cli.home)) != before
         process.send_signal(number)
-        _, err = process.communicate(timeout=30)
+        _, err = process.communicate(timeout=60)
     assert written == (rc == SLOW_ONCE_MENDED), "the signal did not arrive when it was meant to"
     assert process.returncode == code, err
     assert snapshot(str(cli.home)) == before
@@ -384,15 +382,22 @@ def test_a_signal_during_apply_leaves_all_as_it_was(
     assert cli("recover").out.startswith("· no run was interrupted")
 
 
-def test_a_reader_that_goes_away(cli: CommandLine) -> None:
+@pytest.fixture
+def to_nobody() -> Iterator[int]:
+    """The end to write to of a pipe that nobody reads any more."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    yield writing
+    os.close(writing)
+
+
+def test_a_reader_that_goes_away(to_nobody: int, cli: CommandLine) -> None:
     """What was done by then stands, is in the journal, and can be taken back."""
     before = snapshot(str(cli.home))
-    with cli.start("apply", "npm-prefix", "--yes") as process:
-        assert process.stdout is not None
-        process.stdout.close()
+    with cli.start("apply", "npm-prefix", "--yes", stdout=to_nobody) as process:
         assert process.stderr is not None
         err = process.stderr.read()
-        process.wait(timeout=30)
+        process.wait(timeout=60)
     assert (process.returncode, err) == (141, b"")
     assert len(as_json(cli("history", "--json"))["runs"]) == 1
     assert cli("undo", "--yes").code == 0
@@ -400,28 +405,27 @@ def test_a_reader_that_goes_away(cli: CommandLine) -> None:
 
 
 @pytest.mark.parametrize("line", [("diagnose",), ("diagnose", "--json"), ("list",), ("--help",)], ids=" ".join)
-def test_a_reader_that_goes_away_while_looking(line: tuple[str, ...], cli: CommandLine) -> None:
-    with cli.start(*line) as process:
-        assert process.stdout is not None
-        process.stdout.close()
+def test_a_reader_that_goes_away_while_looking(line: tuple[str, ...], to_nobody: int, cli: CommandLine) -> None:
+    with cli.start(*line, stdout=to_nobody) as process:
         assert process.stderr is not None
         err = process.stderr.read()
-        process.wait(timeout=30)
+        process.wait(timeout=60)
     assert (process.returncode, err) == (141, b"")
 
 
 def test_of_two_at_once_one_is_told_to_wait(cli: CommandLine, tmp_path: Path, needs: Needs) -> None:
     needs("bash")
-    mark = tmp_path / "mark"
-    (cli.home / ".bashrc").write_text(f"touch {mark}\nsleep 1.5\n")
-    with cli.start("apply", "npm-prefix", "--yes") as first:
+    mark, go_on = tmp_path / "mark", tmp_path / "go-on"
+    (cli.home / ".bashrc").write_text(f"touch {mark}\nuntil [ -e {go_on} ]; do sleep 0.05; done\n")
+    with cli.start("apply", "npm-prefix", "--yes", "--timeout", "90") as first:
         _wait_for(mark.exists)
         second = cli("apply", "npm-prefix", "--yes", "--timeout", "0.3", "-q")
         assert (second.code, second.err.count("\n")) == (7, 1), second
         assert "another ccremedy is at work" in second.err
         assert cli("apply", "npm-prefix", "--dry-run").code == 0, "to look, no lock is needed"
         assert first.poll() is None, "the first has ended: this test has shown nothing"
-        _, err = first.communicate(timeout=30)
+        go_on.touch()
+        _, err = first.communicate(timeout=60)
     assert first.returncode == 0, err
     assert len(as_json(cli("history", "--json"))["runs"]) == 1
 
@@ -433,7 +437,7 @@ def test_what_kill_9_interrupted_is_taken_back_by_the_next_command(
     mark = tmp_path / "mark"
     (cli.home / ".bashrc").write_text(SLOW_ONCE_MENDED.format(mark=mark))
     before = snapshot(str(cli.home))
-    with cli.start("apply", "npm-prefix", "--yes", "--timeout", "20") as process:
+    with cli.start("apply", "npm-prefix", "--yes", "--timeout", "90") as process:
         _wait_for(mark.exists)
         process.kill()
         process.communicate()
@@ -447,7 +451,7 @@ def test_what_kill_9_interrupted_is_taken_back_by_the_next_command(
 
 
 def _wait_for(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + 20
+    end = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < end, "it did not come to the point that this test is about"
         time.sleep(0.02)

@@ -73,7 +73,7 @@ def machine(installed: World) -> World:
         made.run(["sh", "-c", f"cd more; (sleep 1000 | {CLAUDE} {words}) </dev/null >/dev/null 2>&1 &"])
     made.run(["sh", "-c", "tail -f ~/.claude.json >/dev/null 2>&1 & exec -a claude sleep 1000 >/dev/null 2>&1 &"])
     wait_for(lambda: {Path(each["cwd"]).name for each in entries(made)} >= {"one", "two", "lost", "more"}, made)
-    background = made.run(["sh", "-c", f"cd more && timeout 30 {CLAUDE} --bg hello </dev/null"])
+    background = made.run(["sh", "-c", f"cd more && timeout 240 {CLAUDE} --bg hello </dev/null"])
     assert background.code == 0, background.both
     wait_for(lambda: "bg" in {each["kind"] for each in entries(made)}, made)
     wait_for(lambda: {each.get("status", "idle") for each in entries(made)} == {"idle"}, made)
@@ -95,11 +95,17 @@ def pid_in(made: World, folder: str) -> int:
     return int(pid)
 
 
-def wait_for(true: Any, made: World, seconds: float = 60) -> None:
+def wait_for(true: Any, made: World, seconds: float = 240) -> None:
     deadline = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < deadline, f"{entries(made)}\n{processes(made)}"
         time.sleep(0.3)
+
+
+def shows(made: World, text: str) -> bool:
+    """Whether it is on the screen of the session “one”, wherever that has broken the line."""
+    screen = made.run(["tmux", "capture-pane", "-p", "-t", "one"]).out
+    return "".join(text.split()) in "".join(screen.split())
 
 
 def processes(made: World) -> dict[int, str]:
@@ -116,10 +122,12 @@ def apply(made: World, *words: str) -> Outcome:
 def test_inside_of_a_session_it_refuses(machine: World) -> None:
     lost = pid_in(machine, "lost")
     command = f"PYTHONPATH=/opt/clone {machine.python} -m ccremedy apply duplicate-sessions --yes --max-risk high"
-    screen = f"! {command} >/home/dev/said 2>&1; echo $? >/home/dev/code"
-    for keys in (screen[0], screen[2:], "Enter"):
+    line = f"{command} >/home/dev/said 2>&1; echo $? >/home/dev/code"
+    wait_for(lambda: shows(machine, "❯"), machine)
+    for keys, shown in (("!", "! for shell mode"), (line, line)):
         assert machine.run(["tmux", "send-keys", "-t", "one", keys]).code == 0
-        time.sleep(0.5)
+        wait_for(lambda shown=shown: shows(machine, shown), machine)
+    assert machine.run(["tmux", "send-keys", "-t", "one", "Enter"]).code == 0
     code = machine.real("/home/dev/code")
     wait_for(lambda: code.exists() and code.read_text(), machine)
     said = machine.real("/home/dev/said").read_text()

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -56,7 +55,7 @@ class Scene:
 def started(machine: Windows, conversation: str, cwd: str = PROJECT) -> Running:
     """Wine has no console in which it would come up; so what it says of that is put right in the register."""
     session = machine.start([CLAUDE, *WORDS, conversation], env=ENV, cwd=cwd, listens=True)
-    told = entry(machine, session.pid)
+    told = machine.session(session.pid)
     assert (told["pid"], told["sessionId"], told["cwd"], told["kind"]) == (
         session.pid,
         conversation,
@@ -65,20 +64,6 @@ def started(machine: Windows, conversation: str, cwd: str = PROJECT) -> Running:
     )
     machine.put(rf"{REGISTER}\{session.pid}.json", json.dumps(told | {"entrypoint": "cli"}))
     return session
-
-
-def entry(machine: Windows, pid: int) -> dict[str, Any]:
-    """What the register has of it, when it has settled."""
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline:
-        try:
-            found: dict[str, Any] = json.loads(machine.real(rf"{REGISTER}\{pid}.json").read_text())
-            if found.get("status") == "idle":
-                return found
-        except (FileNotFoundError, ValueError):
-            pass
-        time.sleep(0.05)
-    raise AssertionError(f"session {pid} does not come up")
 
 
 def look_alike(machine: Windows, folder: str) -> Running:
@@ -104,7 +89,7 @@ def scene() -> Iterator[Scene]:
             "a lying entry": r"C:\lies",
         }
         look_alikes = {name: look_alike(machine, folder) for name, folder in folders.items()}
-        told = entry(machine, other.pid)
+        told = machine.session(other.pid)
         for name, start in (("of an earlier session's number", told["procStart"]), ("a lying entry", "")):
             pid = look_alikes[name].pid
             start = start or machine.steps(STARTED, pid=pid)
@@ -115,7 +100,7 @@ def scene() -> Iterator[Scene]:
 
 def test_what_claude_code_writes_is_the_start_that_we_see(scene: Scene) -> None:
     for each in (scene.first, scene.second, scene.other):
-        assert entry(scene.machine, each.pid)["procStart"] == scene.machine.steps(STARTED, pid=each.pid)
+        assert scene.machine.session(each.pid)["procStart"] == scene.machine.steps(STARTED, pid=each.pid)
 
 
 def test_the_second_of_one_conversation_is_found_and_no_other(scene: Scene) -> None:

@@ -380,7 +380,7 @@ def test_npm_s_own_parser_agrees(needs: Callable[[str], None], capsys: pytest.Ca
     )
     done = subprocess.run(
         [shutil.which("node") or "node", "-e", script, os.path.abspath(parser)],
-        input=json.dumps(texts + put).encode(), capture_output=True, timeout=60, check=True,
+        input=json.dumps(texts + put).encode(), capture_output=True, timeout=300, check=True,
         env={"PATH": os.environ["PATH"], "HOME": "/nowhere"},
     )  # fmt: skip
     answers = json.loads(done.stdout)

@@ -381,7 +381,7 @@ def test_the_lock_is_for_one(journal: Journal) -> None:
             pytest.fail("two hold the lock")
         assert caught.value.code == errors.LOCKED
         other.stdin.close()
-        other.wait(10)
+        other.wait(60)
     with journal.lock(0.05):
         pass
 

@@ -360,8 +360,9 @@ def test_an_owner_only_file_needs_its_own_yes(headless: Person) -> None:
 
 
 def test_a_store_that_never_answers_is_given_its_time_and_no_more(person: Person, session: Session) -> None:
+    """Once, that is, however long a busy machine takes for the rest."""
     session.freeze()
-    refuses(person, "apply", "key-storage", "--yes", says="did not answer within 10 seconds", within=LIMIT + 5)
+    refuses(person, "apply", "key-storage", "--yes", says="did not answer within 10 seconds", within=2 * LIMIT)
 
 
 def test_a_store_that_dies_after_the_plan_changes_nothing(person: Person, session: Session, tmp_path: Path) -> None:

@@ -128,7 +128,7 @@ def sent(machine: Windows) -> set[tuple[str | None, str | None]]:
     """x-api-key and Authorization, as the real Claude Code sends them from a new terminal."""
     seen = machine.put(r"C:\seen", "")
     machine.new_terminal()
-    done = machine.run([CLAUDE, "-p", "hello"], env=QUIET, timeout=60)
+    done = machine.run([CLAUDE, "-p", "hello"], env=QUIET, timeout=240)
     assert done.out.strip() == "GOT IT", done.both
     lines = [json.loads(line) for line in seen.read_text().splitlines()]
     return {(key, bearer) for path, key, bearer in lines if "/v1/messages" in path}

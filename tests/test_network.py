@@ -229,6 +229,7 @@ def test_the_store_is_the_systems_own(tmp_path: Path) -> None:
 
 
 Handler = Callable[[socket.socket], None]
+SERVED = 60  # seconds for which a server waits for who does not go on
 
 
 @dataclass
@@ -250,7 +251,7 @@ class Net:
 
         def answer(connection: socket.socket) -> None:
             with contextlib.suppress(OSError), connection:
-                connection.settimeout(10)
+                connection.settimeout(SERVED)
                 if context:
                     with context.wrap_socket(connection, server_side=True) as secured:
                         handler(secured)
@@ -442,9 +443,10 @@ PATIENCE = 0.5
 
 @contextlib.contextmanager
 def in_time() -> Iterator[None]:
+    """Before the peer itself gives up, or else never: a busy machine may take its time."""
     begun = time.monotonic()
     yield
-    assert time.monotonic() - begun < PATIENCE + 0.6
+    assert time.monotonic() - begun < SERVED / 2
 
 
 def _drip(start: bytes) -> Handler:
@@ -492,12 +494,14 @@ def test_an_endless_head_is_cut_off(net: Net) -> None:
 
 def test_a_resolver_takes_no_more_than_our_time(monkeypatch: pytest.MonkeyPatch) -> None:
     def slow(*_: object, **__: object) -> None:
-        time.sleep(PATIENCE * 3)
+        left.wait(SERVED)
         raise socket.gaierror
 
+    left = threading.Event()
     monkeypatch.setattr(socket, "getaddrinfo", slow)
     with in_time():
         found = look("https://api.example", timeout=PATIENCE)
+    left.set()
     assert (found.phase, found.code) == ("resolve", "ETIMEDOUT")
 
 

@@ -132,7 +132,7 @@ def claude_says(person: Person, claude: Path, copy: Path) -> str:
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        timeout=90,
+        timeout=240,
     )
     return done.stdout.decode()
 

@@ -55,7 +55,7 @@ def test_a_mistake_of_one_platform_is_found(words: list[str], tmp_path: Path) ->
         env=WHOLE["environment"](),
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
     )
     line = PLANTED.splitlines().index(f'    {platform(words)}: int = ""') + 1
     assert done.returncode == 1, done.stdout + done.stderr

@@ -45,7 +45,7 @@ def run(
         cwd=cwd,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
         stdin=subprocess.DEVNULL,
         user=uid,
         group=uid,

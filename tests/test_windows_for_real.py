@@ -143,10 +143,10 @@ def test_under_wine_what_has_no_meaning_there_says_so_with_code_6(claude: Window
 def test_under_wine_the_real_doctor_agrees(broken: Windows) -> None:
     """It says that the folder is not on PATH before, and not after."""
     warning = "not in your PATH"
-    before = broken.run([CLAUDE, "doctor"], timeout=90).both
+    before = broken.run([CLAUDE, "doctor"], timeout=240).both
     assert broken.ccremedy("apply", "install-path", "--yes").code == 0
     broken.new_terminal()
-    after = broken.run([CLAUDE, "doctor"], timeout=90).both
+    after = broken.run([CLAUDE, "doctor"], timeout=240).both
     broken.ccremedy("undo", "--yes")
     assert (warning in before, warning in after) == (True, False), json.dumps([before, after], indent=1)
 

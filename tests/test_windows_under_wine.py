@@ -28,7 +28,7 @@ INNER = (
 )
 # The cases of Windows, which are not simulated there; the other clauses take as long again and run on Windows itself.
 _ONLY = {"test_contract.py": "not simulated and (finds_what_it_must or applying_mends or undoing_gives)"}
-_BUDGET = 150  # seconds for each, on a machine that is busy
+_BUDGET = 900  # seconds for each, on a machine that is busy
 _OPTIONS = ("-q", "-rs", "--tb=short", "-p", "no:cacheprovider", "--color=no")
 
 

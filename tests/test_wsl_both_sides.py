@@ -209,9 +209,7 @@ def test_diagnose_neither_hangs_nor_fails_where(what: str) -> None:
             switch_interop_off(made)
         else:
             assert made.run(["mount", "-t", "tmpfs", "none", "/mnt/c"], root=True).code == 0
-        begun = time.monotonic()
-        found = made.ccremedy("diagnose", "--json")
-        assert time.monotonic() - begun < 20
+        found = made.ccremedy("diagnose", "--json")  # which has a time limit
         assert (found.json["platform"], found.json["failed"]) == ("wsl", [])
         seen = [each for each in found.json["findings"] if each["remedy"] == "wsl-path"]
         if what == "interop is off":  # what is on PATH wins, whether or not it can run
@@ -273,7 +271,7 @@ def asked(machine: Windows, *names: str, wsl_exe: bytes | None) -> str:
     machine.real(WSL).unlink(missing_ok=True)
     if wsl_exe is not None:
         machine.put(WSL, wsl_exe)
-    done = machine.ccremedy("diagnose", "install-path", "--wsl", "--json", timeout=60)
+    done = machine.ccremedy("diagnose", "install-path", "--wsl", "--json")
     assert (done.code, done.json["failed"]) == (0, []), done.both
     (healthy,) = done.json["healthy"]
     reason: str = healthy["reason"]
@@ -327,16 +325,14 @@ def test_under_wine_each_simulated_distribution_is_asked(beside: Windows, stand_
 def test_under_wine_a_simulated_wsl_that_hangs_is_left_after_ten_seconds_and_ended(
     beside: Windows, stand_in: bytes
 ) -> None:
-    count = "import psutil; result = len(psutil.pids())"
-    before = beside.steps(count)
-    begun = time.monotonic()
+    before, begun = beside.running(), time.monotonic()
     told = asked(beside, "Asleep", "Debian", wsl_exe=stand_in)
-    assert 10 <= time.monotonic() - begun < 20
+    assert time.monotonic() - begun >= 10
     assert told == (
         "in Asleep (WSL 2, the default) nobody answered within 10 seconds; "
         "Debian (WSL 2) was not asked, because Asleep did not answer"
     )
-    assert beside.steps(count) == before
+    assert beside.is_left_with(before)
 
 
 @from_windows

@@ -37,6 +37,6 @@ def read(texts: list[str]) -> list[object]:
         pytest.skip(f"needs the npm registry: {error}")
     done = subprocess.run(
         [node, "-e", _SCRIPT, package / "lib" / "umd" / "main.js"],
-        input=json.dumps(texts).encode(), capture_output=True, timeout=60, check=True, env={"HOME": "/nowhere"},
+        input=json.dumps(texts).encode(), capture_output=True, timeout=300, check=True, env={"HOME": "/nowhere"},
     )  # fmt: skip
     return [each and [json.loads(each[0])] for each in json.loads(done.stdout)]

@@ -91,12 +91,10 @@ def keyring_session(home: Path, password: str = "open sesame") -> Iterator[Sessi
             daemon.stdin.write(password.encode())
             daemon.stdin.close()
             session = Session(env, daemon.pid)
-            for _ in range(200):
-                if not session.run("secret-tool", "lookup", "nothing", "like it").stderr:
-                    break
+            deadline = time.monotonic() + 60
+            while session.run("secret-tool", "lookup", "nothing", "like it").stderr:
+                assert time.monotonic() < deadline, "gnome-keyring-daemon does not come up"
                 time.sleep(0.02)
-            else:
-                pytest.fail("gnome-keyring-daemon does not come up")
             yield session
 
 

@@ -264,7 +264,7 @@ class Layout:
         npm = str(self.top / start / "npm")
         found = Answers()
         done = subprocess.run([npm, "prefix", "-g", "--logs-max=0"], env=env, cwd=cwd, stdin=subprocess.DEVNULL,
-                              capture_output=True, text=True, timeout=60, check=False)  # fmt: skip
+                              capture_output=True, text=True, timeout=300, check=False)  # fmt: skip
         if done.returncode == 0 and done.stdout.startswith("/"):
             found.npm = done.stdout.removesuffix("\n")
         else:

@@ -266,7 +266,7 @@ def _free_port() -> int:
 
 
 @contextlib.contextmanager
-def _running(command: list[str], folder: Path, port: int, patience: float = 30) -> Iterator[None]:
+def _running(command: list[str], folder: Path, port: int, patience: float = 120) -> Iterator[None]:
     """This program, from the moment that it listens."""
     env = {"PATH": "/usr/bin:/bin", "HOME": str(folder), "LANG": "C.UTF-8"}
     with open(folder / "output", "wb") as output:

@@ -116,13 +116,13 @@ class Running:
 
     def look(self, wait: float = 0) -> tuple[int | None, str]:
         """Its code, if it ends within this time, and all it has said."""
-        found = self.machine.ask("look", wait + 10, pid=self.pid, wait=wait)
+        found = self.machine.ask("look", wait + 60, pid=self.pid, wait=wait)
         return found["code"], _decoded(found["out"].encode("latin-1"))
 
     def say(self, text: str) -> None:
-        self.machine.ask("say", 10, pid=self.pid, text=text)
+        self.machine.ask("say", 60, pid=self.pid, text=text)
 
-    def until(self, words: str, timeout: float = 30) -> str:
+    def until(self, words: str, timeout: float = 120) -> str:
         deadline = time.monotonic() + timeout
         while True:
             code, said = self.look()
@@ -133,7 +133,7 @@ class Running:
             time.sleep(0.05)
 
     def end(self) -> None:
-        self.machine.ask("end", 10, pid=self.pid)
+        self.machine.ask("end", 60, pid=self.pid)
 
 
 class Windows:
@@ -175,7 +175,7 @@ class Windows:
     ) -> Running:
         """Start it, and do not wait. One that `listens` has an input that stays open: see `Running.say`."""
         more = {"argv": list(argv), "env": self._environment(env), "cwd": cwd, "listens": listens}
-        return Running(self, self.ask("start", 15, **more))
+        return Running(self, self.ask("start", 60, **more))
 
     def python(self, *words: str, **more: Any) -> Outcome:
         return self.run([PYTHON, *words], **more)
@@ -241,6 +241,29 @@ class Windows:
             if value is not None:
                 found[name.upper()] = name, value
         return dict(found.values())
+
+    # ---- processes
+
+    def running(self) -> set[int]:
+        return set(self.steps("import psutil; result = psutil.pids()"))
+
+    def is_left_with(self, before: set[int]) -> bool:
+        """Whether all has ended that was not running then: who was killed may have to wait until it can die."""
+        deadline = time.monotonic() + 30
+        while (more := self.running() - before) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        return not more
+
+    def session(self, pid: int) -> dict[str, Any]:
+        """What Claude Code has written down of this one, when that has settled."""
+        place, deadline = self.real(rf"{HOME}\.claude\sessions\{pid}.json"), time.monotonic() + 120
+        while time.monotonic() < deadline:
+            with contextlib.suppress(FileNotFoundError, ValueError):  # or it is just being written
+                told: dict[str, Any] = json.loads(place.read_text())
+                if told.get("status") == "idle":
+                    return told
+            time.sleep(0.05)
+        raise AssertionError(f"session {pid} does not come up")
 
     # ---- the registry
 
@@ -333,7 +356,7 @@ def windows(*programs: str) -> Iterator[Windows]:
 
 
 def _children(pid: int) -> list[int]:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while not (found := Path(f"/proc/{pid}/task/{pid}/children").read_text().split()):
         assert time.monotonic() < deadline, "unshare starts nothing"
         time.sleep(0.002)
@@ -474,7 +497,7 @@ def _make_prefix(scratch: Path) -> None:
     dll = ["x86_64-w64-mingw32-gcc", "-shared", "-O1", "-o", str(scratch / "bcryptprimitives.dll"), str(_DLL)]
     subprocess.run([*dll, "-ladvapi32"], check=True)
     argv = ["unshare", *_user(), *_NAMESPACES, "sh", "-c", _MAKE, "sh", str(scratch), *_loader()[:-1]]
-    done = subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=180)
+    done = subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=900)
     assert done.returncode == 0, f"no Wine prefix could be made: {done.stdout.decode(errors='replace')}"
 
 

@@ -99,7 +99,7 @@ class World:
             os.lchown(place, UID, UID)
 
     def run(
-        self, argv: Sequence[str], *, root: bool = False, timeout: float = 60, env: Mapping[str, str] | None = None
+        self, argv: Sequence[str], *, root: bool = False, timeout: float = 300, env: Mapping[str, str] | None = None
     ) -> Outcome:
         """Run it as the user, from the home directory, with the user's environment and nothing of ours."""
         user = [] if root else ["setpriv", f"--reuid={UID}", f"--regid={UID}", "--clear-groups"]
@@ -117,7 +117,7 @@ class World:
         )
         return Outcome(done.returncode, done.stdout, done.stderr)
 
-    def shell(self, start: str, script: str, *, timeout: float = 60, env: Mapping[str, str] | None = None) -> Outcome:
+    def shell(self, start: str, script: str, *, timeout: float = 300, env: Mapping[str, str] | None = None) -> Outcome:
         """`start` is as one types it: "bash -lc"."""
         return self.run([*start.split(), script], timeout=timeout, env=env)
 
