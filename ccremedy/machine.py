@@ -55,7 +55,7 @@ class Running:
     parent: int
     terminal: str  # that it listens to; '' for none, "unknown" where there is no telling
     cpu: float  # seconds of a processor's time that it has used
-    age: float  # seconds; 0 where that is not known
+    age: float  # seconds, when the look at all of them began; 0 where that is not known
 
 
 @dataclass(frozen=True)

@@ -83,14 +83,14 @@ def owners(machine: Machine, verb: str) -> str:
 
 def running(machine: Machine) -> list[Session]:
     """Every process that is, or may be, Claude Code using this machine's configuration, by pid."""
-    known = knowledge.load("sessions")
+    known, now = knowledge.load("sessions"), time.time()
     everything = {each.pid: each for each in machine.adapter.processes(machine.facts)}
     register = _register(os.path.join(machine.claude_folder(), "sessions"))
     space: str | None = None
     found: list[Session] = []
     for pid, process in sorted(everything.items()):
         entry = register.get(pid)
-        if entry is not None and _started_with(entry, process, machine.adapter) is False:
+        if entry is not None and _started_with(entry, process, machine.adapter, now) is False:
             entry = None  # of an earlier process with this number
         if entry is None and not (_word(process.name) in ("claude", "node") or process.name[:1].isdigit()):
             continue
@@ -99,7 +99,7 @@ def running(machine: Machine) -> list[Session]:
             continue
         if space is None:
             space = machine.adapter.details(machine.facts, machine.adapter.own_pid(machine.facts)).space
-        if not (entry and _fits(machine, entry, process, details)):
+        if not (entry and _fits(machine, entry, process, details, now)):
             entry = {}
         kind = _kind(process, details, entry, known)
         parent = everything.get(process.parent)
@@ -107,7 +107,7 @@ def running(machine: Machine) -> list[Session]:
             kind = "worker"
         lost = machine.adapter.gone(process, everything)
         adopted = lost or (parent is not None and parent.name in known["adopters"])
-        found.append(_session(process, details, entry, kind, adopted, _obstacle(process, kind, details, space)))
+        found.append(_session(process, details, entry, kind, adopted, _obstacle(process, kind, details, space), now))
     return found
 
 
@@ -159,16 +159,18 @@ def _entry(path: str) -> dict[str, object]:
     return entry if is_object(entry) else {}
 
 
-def _fits(machine: Machine, entry: Mapping[str, object], process: Running, details: Details) -> bool:
+def _fits(machine: Machine, entry: Mapping[str, object], process: Running, details: Details, now: float) -> bool:
     """Whether every claim that can be checked holds. A home may be shared: then an entry can be another machine's."""
     domain = machine.adapter.domain(machine.facts, details.space)
     if domain and entry.get("pidDomain", domain) != domain:
         return False
-    return entry.get("pid") == process.pid and _started_with(entry, process, machine.adapter) is True
+    return entry.get("pid") == process.pid and _started_with(entry, process, machine.adapter, now) is True
 
 
-def _started_with(entry: Mapping[str, object], process: Running, adapter: Adapter) -> bool | None:
+def _started_with(entry: Mapping[str, object], process: Running, adapter: Adapter, now: float) -> bool | None:
     """Whether the entry is of the process that has its number now; None where that cannot be told.
+
+    `now` is when the look at all processes began, which their ages count to: it may take seconds.
 
     Where the kernel's own measure is not what Claude Code writes, the times have to agree: an entry from before the
     process was started is an earlier one's.
@@ -179,7 +181,7 @@ def _started_with(entry: Mapping[str, object], process: Running, adapter: Adapte
     said, registered = _spelled(_text(entry, "procStart")), _time(entry, "startedAt")
     if not process.age or not (said or registered):
         return None
-    started = time.time() - process.age
+    started = now - process.age
     if min(filter(None, (said, registered))) < started - _SLACK:
         return False
     return None if said > started + _SLACK else True
@@ -293,11 +295,17 @@ def _obstacle(process: Running, kind: str, details: Details, space: str) -> str:
 
 
 def _session(
-    process: Running, details: Details, entry: Mapping[str, object], kind: str, adopted: bool, obstacle: str
+    process: Running,
+    details: Details,
+    entry: Mapping[str, object],
+    kind: str,
+    adopted: bool,
+    obstacle: str,
+    now: float,
 ) -> Session:
     folder = next(filter(is_path, (_text(entry, "cwd"), details.folder)), "")
     status = _text(entry, "status")
-    since = _time(entry, "startedAt") or (process.age and time.time() - process.age)
+    since = _time(entry, "startedAt") or (process.age and now - process.age)
     version = _text(entry, "version") or _plain(details.program).partition("/claude/versions/")[2]
     return Session(
         process.pid,

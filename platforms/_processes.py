@@ -23,8 +23,8 @@ UNKNOWN = "unknown"  # a terminal: who cannot be asked for one is not taken to h
 
 def processes() -> Iterator[Running]:
     """Every process that runs, but for zombies and those that do not even tell when they were started."""
-    psutil = _psutil()
     now = time.time()
+    psutil = _psutil()
     for process in psutil.process_iter():
         with process.oneshot():
             started = _ask(process.create_time, 0.0)

@@ -16,7 +16,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
@@ -486,8 +486,8 @@ def test_simulated_the_real_psutil_has_what_is_asked_of_it(mac: Callable[..., Ma
 # ---- the register of sessions
 
 
-def lstart(ago: float) -> str:
-    return time.strftime("%a %b %e %H:%M:%S %Y", time.gmtime(time.time() - ago))
+def lstart(then: float) -> str:
+    return time.strftime("%a %b %e %H:%M:%S %Y", time.gmtime(then))
 
 
 @pytest.mark.parametrize(
@@ -510,14 +510,39 @@ def test_simulated_an_entry_is_believed_by_its_times(
     entry: dict[str, Any], told: bool | None, mac: Callable[..., Machine]
 ) -> None:
     """Times are seconds ago; the process was started 100 seconds ago."""
+    now = time.time()
     spelled = {
-        name: lstart(float(ago)) if name == "procStart" else (time.time() - ago) * 1000 if ago else 0
+        name: lstart(now - float(ago)) if name == "procStart" else (now - ago) * 1000 if ago else 0
         for name, ago in entry.items()
     }
     process = Running(42, "1.00", "claude", 1, "", 0.0, 100.0)
-    assert sessions._started_with(spelled, process, mac().adapter) is told
+    assert sessions._started_with(spelled, process, mac().adapter, now) is told
     strange = spelled | {"procStart": "134093824012345678"} if "procStart" not in entry else spelled
-    assert sessions._started_with(strange, process, mac().adapter) is told, "another form is no evidence"
+    assert sessions._started_with(strange, process, mac().adapter, now) is told, "another form is no evidence"
+
+
+def test_simulated_a_look_that_takes_a_minute_makes_no_entry_one_of_an_earlier_process(
+    mac: Callable[..., Machine], psutil: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [time.time()]
+    begun = now[0] - 100
+    program = "/usr/local/lib/node_modules/@anthropic-ai/claude-code/bin/claude.exe"
+    session = Process(42, create_time=begun, status="running", name="claude", ppid=1, terminal="/dev/ttys003",
+                      username="me", exe=program, cmdline=["claude"], environ={}, cwd="/")  # fmt: skip
+
+    def slowly() -> Iterator[Process]:
+        yield session
+        now[0] += 60
+
+    psutil(session)
+    monkeypatch.setattr(sys.modules["psutil"], "process_iter", slowly)
+    monkeypatch.setattr(time, "time", lambda: now[0])
+    found = mac()
+    register = Path(found.home, ".claude", "sessions")
+    register.mkdir(parents=True)
+    (register / "42.json").write_text(json.dumps({"pid": 42, "startedAt": (begun + 1) * 1000, "status": "idle"}))
+    (seen,) = sessions.running(found)
+    assert (seen.registered, seen.status) == (True, "idle")
 
 
 # ---- shells: path_helper, and how the environment is read
