@@ -70,46 +70,64 @@ def _forward(
 ) -> Iterator[Finding | Healthy]:
     """Let the best of the sound ones be found first."""
     evidence = (f"{best} is sound", *([f"{winner} comes first"] if winner else []), *notes)
-    fixed = winner is not None and any(files.same(each, winner.folder) for each in machine.adapter.first_path(machine))
-    if is_on_path or fixed:
-        advice = f"Let {best.folder} stand before {winner.folder if winner else 'it'} on PATH, or rename the other one"
-        if winner and fixed:
-            advice = (
-                f"{winner.folder} is on the PATH of the system, which comes before yours: have an administrator rename "
-                f"{winner.path}, or put {best.folder} before it"
-            )
-        elif winner and winner.method == _installs.DESKTOP:
-            advice = (
-                "Update Claude Desktop (newer ones have another name), or switch its alias off: Settings, Apps, "
-                "Advanced app settings, App execution aliases"
-            )
-        yield Finding("shadowed", "another claude comes first", evidence, (advice,), severity="warning", risk="manual")
+    fixed = winner is not None and _holds(machine.adapter.first_path(machine), winner.folder)
+    if winner and (is_on_path or fixed):
+        todo = _other_order(best, winner, fixed)
+        yield Finding("shadowed", "another claude comes first", evidence, (todo,), severity="warning", risk="manual")
         return
-    shell = _shell(machine)
+    if machine.adapter.name == "windows" and _holds(_installs.terminal_path(machine), best.folder):
+        ending = os.path.splitext(best.path)[1].upper()
+        evidence = (f"{best} is sound, and its folder is on PATH", f"PATHEXT is {machine.env.get('PATHEXT')}", *notes)
+        todo = f"Put {ending} back into PATHEXT: Settings, “Edit environment variables for your account”"
+        yield Finding("no-ending", f"a prompt takes no {ending} for a program", evidence, (todo, NEW), risk="manual")
+        return
+    if loaded := _loaded(machine, best):
+        yield Healthy(f"{best} is put on PATH by {loaded}; open a new terminal")
+        return
+    ahead_of = [winner.folder] if winner else []
+    changes = tuple(machine.persist_path(name, best.folder, f"path {best.folder}", ahead_of))
+    unknown = stranger(machine)
+    todo = f"Your shell is {unknown}, whose start-up files ccremedy does not know: put {best.folder} on its PATH"
+    if not changes and not unknown:
+        yield Healthy(f"{best.folder}, where {best} is, will be on the PATH of a new terminal; open one")
+        return
+    yield Finding(
+        "not-on-path",
+        "a new terminal does not find claude",
+        evidence,
+        (todo, NEW) if unknown else (NEW,),
+        changes,
+        risk="low" if changes else "manual",
+    )
+
+
+def _holds(folders: list[str], folder: str) -> bool:
+    return any(files.same(each, folder) for each in folders)
+
+
+def _other_order(best: Install, winner: Install, fixed: bool) -> str:
+    """How the best could come before the winner, which we do not do; `fixed`: on the PATH of the system."""
+    if fixed:
+        return (
+            f"{winner.folder} is on the PATH of the system, which comes before yours: have an administrator rename "
+            f"{winner.path}, or put {best.folder} before it"
+        )
+    if winner.method == _installs.DESKTOP:
+        return (
+            "Update Claude Desktop (newer ones have another name), or switch its alias off: Settings, Apps, "
+            "Advanced app settings, App execution aliases"
+        )
+    return f"Let {best.folder} stand before {winner.folder} on PATH, or rename the other one"
+
+
+def _loaded(machine: Machine, best: Install) -> str:
+    """The manager of node that puts it on PATH, and where the user's shell loads that; '' where none does."""
     for manager in _node.managers(machine):
         loads = r"^[^#\n]*(\bN_PREFIX\b|/n/bin\b)" if manager.name == "n" else rf"^[^#\n]*\b{manager.name}\b"
         ours = manager.programs == best.folder and not manager.shims
-        if ours and (where := _mention(machine, loads, shell)):
-            yield Healthy(f"{best} is put on PATH by {manager.name}, which {where} loads; open a new terminal")
-            return
-    on_windows = machine.adapter.name == "windows"
-    if on_windows and any(files.same(each, best.folder) for each in _installs.terminal_path(machine)):
-        ending = os.path.splitext(best.path)[1].upper()
-        evidence = (f"{best} is sound, and its folder is on PATH", f"PATHEXT is {machine.env.get('PATHEXT')}", *notes)
-        advice = f"Put {ending} back into PATHEXT: Settings, “Edit environment variables for your account”"
-        yield Finding("no-ending", f"a prompt takes no {ending} for a program", evidence, (advice, NEW), risk="manual")
-        return
-    first = [winner.folder] if winner else []
-    changes = tuple(machine.persist_path(name, best.folder, f"path {best.folder}", first))
-    if stranger(machine):
-        todo = f"Your shell is {shell}, whose start-up files ccremedy does not know: put {best.folder} on its PATH"
-        risk = "low" if changes else "manual"
-        yield Finding("not-on-path", "a new terminal does not find claude", evidence, (todo, NEW), changes, risk=risk)
-        return
-    if not changes:
-        yield Healthy(f"{best.folder}, where {best} is, will be on the PATH of a new terminal; open one")
-        return
-    yield Finding("not-on-path", "a new terminal does not find claude", evidence, (NEW,), changes)
+        if ours and (where := _mention(machine, loads, os.path.basename(machine.env.get("SHELL", "")))):
+            return f"{manager.name}, which {where} loads"
+    return ""
 
 
 def _notes(machine: Machine, others: list[Install]) -> Iterator[str]:
@@ -141,11 +159,6 @@ def _ahead(machine: Machine) -> str:
     """The claude that a prompt starts, if that is one of the Windows around a WSL."""
     answers = machine.which("claude") if machine.windows_folders() else ""
     return answers if answers and machine.is_windows(answers) else ""
-
-
-def _shell(machine: Machine) -> str:
-    """What the user's terminals start; '' where nothing tells."""
-    return os.path.basename(machine.env.get("SHELL", ""))
 
 
 def _mention(machine: Machine, pattern: str, shell: str = "") -> str:
