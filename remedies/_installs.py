@@ -52,6 +52,11 @@ def terminal_path(machine: Machine) -> list[str]:
     return machine.search_path(machine.adapter.new_environment(machine) if registered else None)
 
 
+def holds(path: list[str], folder: str) -> bool:
+    """Whether the folder is among these. With a blank behind its name an entry is another one, but not by itself."""
+    return any(files.same(os.path.join(each, ""), os.path.join(folder, "")) for each in path)
+
+
 def on_path(machine: Machine, folders: list[str]) -> list[Install]:
     """What is called claude in these folders, in their order. A claude of the Windows around a WSL is not ours."""
     methods = {_identity(path): method for method, path in reversed(list(_places(machine))) if "\0" not in path}

@@ -70,12 +70,12 @@ def _forward(
 ) -> Iterator[Finding | Healthy]:
     """Let the best of the sound ones be found first."""
     evidence = (f"{best} is sound", *([f"{winner} comes first"] if winner else []), *notes)
-    fixed = winner is not None and _holds(machine.adapter.first_path(machine), winner.folder)
+    fixed = winner is not None and _installs.holds(machine.adapter.first_path(machine), winner.folder)
     if winner and (is_on_path or fixed):
         todo = _other_order(best, winner, fixed)
         yield Finding("shadowed", "another claude comes first", evidence, (todo,), severity="warning", risk="manual")
         return
-    if machine.adapter.name == "windows" and _holds(_installs.terminal_path(machine), best.folder):
+    if machine.adapter.name == "windows" and _installs.holds(_installs.terminal_path(machine), best.folder):
         ending = os.path.splitext(best.path)[1].upper()
         evidence = (f"{best} is sound, and its folder is on PATH", f"PATHEXT is {machine.env.get('PATHEXT')}", *notes)
         todo = f"Put {ending} back into PATHEXT: Settings, “Edit environment variables for your account”"
@@ -99,10 +99,6 @@ def _forward(
         changes,
         risk="low" if changes else "manual",
     )
-
-
-def _holds(folders: list[str], folder: str) -> bool:
-    return any(files.same(each, folder) for each in folders)
 
 
 def _other_order(best: Install, winner: Install, fixed: bool) -> str:

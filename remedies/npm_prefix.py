@@ -53,7 +53,7 @@ class NpmPrefix(Remedy):
                 return
         setting = list(want(Line(_npm.user_npmrc(machine), "prefix"), here.line)) if why else []
         blocked = any(change.refused for change in setting)  # then the folder would stay empty: no use on PATH
-        on_path = any(files.same(each, folder) for each in _installs.terminal_path(machine))
+        on_path = _installs.holds(_installs.terminal_path(machine), folder)
         skipped = blocked or (on_path and machine.adapter.environment_keys(machine.facts))  # which say it all
         changes = [*setting, *(() if skipped else machine.persist_path(self.id, folder, f"path {folder}"))]
         if not changes or (not why and on_path):
