@@ -40,6 +40,12 @@ class Session:
     env: dict[str, str]
     daemon: int
 
+    def has_died(self) -> bool:
+        """Whether the keyring's process has ended by itself."""
+        with contextlib.suppress(FileNotFoundError), open(f"/proc/{self.daemon}/stat") as told:
+            return told.read().rpartition(")")[2].split()[0] == "Z"
+        return True
+
     def run(self, *argv: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
         return subprocess.run(argv, env=self.env, input=stdin, capture_output=True, text=True, timeout=30, check=False)
 
