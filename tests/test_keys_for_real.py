@@ -219,7 +219,7 @@ def test_a_hundred_times_there_and_back(person: Person, session: Session, capsys
     capsys.readouterr()
     with capsys.disabled():
         print(f"\n{tally.line('keyring-cycles')}", end=" ")
-    if session.has_died():  # seen once in some dozen runs of the suite; with its store gone there is nothing to compare
+    if session.has_died():  # seen once, for a reason not known; with its store gone there is nothing to compare
         pytest.skip(f"needs a gnome-keyring-daemon that lives on; this one has ended, after: {tally}")
     assert stored(session) == empty
     assert not tally.bad, tally.bad[:5]
