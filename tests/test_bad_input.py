@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ccremedy import cli as command_line
+from ccremedy import files
 from ccremedy.journal import Journal
 from ccremedy.testing import snapshot
 
@@ -358,6 +359,11 @@ def test_a_path_that_leads_through_a_closed_folder(stranger: CommandLine) -> Non
     is_clean(answer)
     assert answer.code == 1, answer
     assert f"leads to {closed}/claude, which is closed to you" in answer.out
+
+
+def test_root_is_never_told_to_take_what_is_a_users(stranger: CommandLine) -> None:
+    assert os.geteuid() == 0
+    assert files.give_back(str(stranger.home)) == ""
 
 
 def test_a_home_that_cannot_be_written(stranger: CommandLine) -> None:
